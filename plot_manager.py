@@ -1,0 +1,50 @@
+#!/usr/bin/env python3
+"""Send finished plots from this plotter to a NAS: started by cron every few minutes, or by hand."""
+
+from plotfarm.base.venv import hand_over
+
+hand_over()
+
+import argparse  # noqa: E402
+import functools  # noqa: E402
+import sys  # noqa: E402
+
+from plotfarm import __version__  # noqa: E402
+
+_DESCRIPTION = """\
+Sends every finished plot in the plot directories to a NAS, one after the other: through an ssh-launched netcat
+pipe, digested at both ends, published under its name only when it is whole and on the drive. Only then the
+source is removed. If a transfer is already running, nothing happens."""
+
+_EXAMPLES = """\
+examples:
+  plot_manager.py                       send what is finished (the cron line)
+  plot_manager.py --dry-run             say what would be sent where, and send nothing
+  plot_manager.py --config /etc/plot_manager/plot_manager_config
+
+cron line, every 5 minutes:
+  */5 * * * * cd /home/chia/plot_manager && /usr/bin/python3 /home/chia/plot_manager/plot_manager.py
+
+exit status: 0 all went well or there was nothing to do, 1 something failed (it is tried again at the next
+run), 2 the configuration is wrong"""
+
+
+def main() -> int:
+    """Read the command line and send."""
+    parser = argparse.ArgumentParser(
+        prog="plot_manager.py", description=_DESCRIPTION, epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("-v", "--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be sent where, and send nothing")
+    parser.add_argument("--config", metavar="FILE", help="the configuration to use")
+    arguments = parser.parse_args()
+
+    from plotfarm.jobs import entry, send_plots
+
+    job = functools.partial(send_plots.run, dry_run=arguments.dry_run)
+    return entry.run("plot_manager", job, arguments.config, demands=["nas.hosts"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Configuration, locks, state, commands, ssh, errors and units: what every other room stands on."""

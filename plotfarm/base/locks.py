@@ -1,0 +1,177 @@
+"""Locks between processes: the kernel says whether one is held, its file's content only by whom.
+
+A lock is `flock` on a file that is never deleted, so it is free the moment its process ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from plotfarm.base.errors import PlotfarmError
+
+# File systems that live on another host: flock there is a promise that not every server keeps.
+_NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
+
+
+class LockBusy(PlotfarmError):
+    """Another process holds the lock; `holder` is what it wrote into it (informing only)."""
+
+    def __init__(self, path: Path, holder: dict[str, Any]) -> None:
+        self.holder = holder
+        who = f"process {holder['pid']} on {holder.get('host', 'this host')}" if "pid" in holder else "a process"
+        super().__init__(f"{path.name} is held by {who}")
+
+
+class Lock:
+    """One lock file. Use as a context manager, or `acquire` and `release`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.previous: dict[str, Any] = {}  # what the holder before wrote last, once acquired
+        self._descriptor: int | None = None
+
+    def acquire(self, wait: bool = False, **content: Any) -> None:
+        """Take the lock and write who holds it; LockBusy if it is held and `wait` is false.
+
+        The descriptor is close-on-exec: a command started later does not keep the lock, a forked
+        child that keeps the descriptor open does.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            holder = _read(descriptor)
+            os.close(descriptor)
+            raise LockBusy(self.path, holder) from None
+        except BaseException:
+            os.close(descriptor)
+            raise
+        self._descriptor = descriptor
+        self.previous = _read(descriptor)
+        self._content: dict[str, Any] = {
+            "pid": os.getpid(),
+            "started": process_started(os.getpid()),
+            "host": socket.gethostname(),
+            "since": time.time(),
+        }
+        self.update(**content)
+
+    def update(self, **content: Any) -> None:
+        """Write more about the holder and its progress; readers may see it half written and shrug."""
+        assert self._descriptor is not None, "update() of a lock that is not held"
+        self._content |= content
+        data = json.dumps(self._content).encode()
+        os.pwrite(self._descriptor, data, 0)
+        os.ftruncate(self._descriptor, len(data))
+
+    def release(self) -> None:
+        """Give the lock back; nothing happens if it is not held."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def fileno(self) -> int:
+        """Return the descriptor that holds the lock, for a forked child that shall hold it too."""
+        assert self._descriptor is not None, "fileno() of a lock that is not held"
+        return self._descriptor
+
+    @property
+    def held(self) -> bool:
+        """Whether this object holds the lock."""
+        return self._descriptor is not None
+
+    def __enter__(self) -> Lock:
+        if not self.held:
+            self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+def holder(path: Path) -> dict[str, Any] | None:
+    """Return what the holder of a lock wrote, or None if nobody holds it.
+
+    Looking takes the lock for a moment: where takers do not wait, look and take under one common lock.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+    return None
+
+
+def last_content(path: Path) -> dict[str, Any]:
+    """Return what was last written into a lock, held or not; empty if there is nothing that makes sense."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return {}
+    try:
+        return _read(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(descriptor: int) -> dict[str, Any]:
+    try:
+        content = json.loads(os.pread(descriptor, 65536, 0))
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def process_started(pid: int) -> int | None:
+    """Return when a process started (clock ticks since boot), or None if there is none.
+
+    With the pid it names a process for ever, since pids are used again. Source: proc(5), field 22 of stat.
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def is_alive(content: dict[str, Any]) -> bool:
+    """Tell whether the process that wrote this lock content still runs on this host."""
+    return content.get("started") is not None and process_started(int(content["pid"])) == content["started"]
+
+
+def file_system_of(path: Path) -> str:
+    """Return the file system type under `path`, or an empty string if /proc/self/mountinfo does not say."""
+    number = os.stat(path).st_dev
+    wanted = f"{os.major(number)}:{os.minor(number)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        fields = line.split()
+        if fields[2] == wanted:
+            return fields[fields.index("-") + 1]
+    return ""
+
+
+def refuse_network_directory(directory: Path) -> None:
+    """Raise PlotfarmError if locks in `directory` would lie on another host."""
+    directory.mkdir(parents=True, exist_ok=True)
+    kind = file_system_of(directory)
+    if kind in _NETWORK_FILE_SYSTEMS:
+        raise PlotfarmError(
+            f"the lock directory {directory} is on a network file system ({kind}), where locks cannot be trusted: "
+            "set [paths] locks to a directory on a local disk"
+        )

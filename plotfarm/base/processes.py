@@ -1,0 +1,94 @@
+"""Starting other programs: argument lists only, a limit on every wait, and no child outlives its parent."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO, Any
+
+from plotfarm.base.errors import CommandFailed
+
+# cron's PATH is often only /usr/bin:/bin.
+SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
+
+
+@dataclass(frozen=True)
+class Completed:
+    """A program that ended: its status (negative: the signal that ended it) and its output as text."""
+
+    status: int
+    output: str
+    errors: str
+
+
+def run_as_batch() -> None:
+    """Have the scheduler treat this process, and those it starts, as batch work: sched(7), SCHED_BATCH.
+
+    They interrupt others less, so plotting and harvesting go first, and move more at one go when their turn comes.
+    """
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def find_program(name: str) -> str | None:
+    """Return the absolute path of a program, also where cron's PATH does not reach, or None."""
+    return shutil.which(name, path=SEARCH_PATH)
+
+
+def spawn(
+    argv: Sequence[str],
+    *,
+    stdin: int | IO[Any] | None = subprocess.DEVNULL,
+    stdout: int | IO[Any] | None = subprocess.DEVNULL,
+    stderr: int | IO[Any] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a program that the kernel kills with this process, also when this one is killed with SIGKILL.
+
+    `setpriv` (util-linux) sets the parent-death signal and becomes the program, so the pid is the
+    program's own. CommandFailed if the program is not installed.
+    """
+    if find_program(argv[0]) is None:
+        raise CommandFailed(f"{argv[0]} is not installed or not on the PATH")
+    wrapped = ["setpriv", "--pdeathsig", "KILL", "--", *argv]
+    return subprocess.Popen(
+        wrapped, stdin=stdin, stdout=stdout, stderr=stderr, bufsize=0, env={**os.environ, **(environment or {})}
+    )
+
+
+def run(argv: Sequence[str], *, timeout_seconds: float, input_text: str | None = None) -> Completed:
+    """Run a short command to its end; CommandFailed if it cannot be started or takes too long."""
+    try:
+        done = subprocess.run(
+            argv,
+            input=input_text,
+            stdin=None if input_text is not None else subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout_seconds,
+            check=False,
+        )
+    except FileNotFoundError:
+        raise CommandFailed(f"{argv[0]} is not installed or not on the PATH") from None
+    except subprocess.TimeoutExpired:
+        raise CommandFailed(f"{argv[0]} did not end within {timeout_seconds:g} seconds") from None
+    return Completed(done.returncode, done.stdout, done.stderr)
+
+
+def end(process: subprocess.Popen[bytes], grace_seconds: float = 2.0) -> int:
+    """End a child and reap it: first politely, then with SIGKILL. Returns its status."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            return process.wait(grace_seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    return process.wait()
+
+
+def tail(text: str, lines: int = 4) -> str:
+    """Return the last lines of a program's output on one line, for an error message."""
+    return " | ".join(line.strip() for line in text.splitlines()[-lines:] if line.strip())

@@ -1,0 +1,88 @@
+"""The values that the drives room works on: read once in a run, then only handed on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import quote
+
+from plotfarm.base.errors import PlotfarmError
+
+MARKER = ".plot_drive"  # a plain directory is a drive only while this file lies in it
+_LONGEST_LOCK_NAME = 200  # file names end at 255 bytes
+
+
+class DriveUnusable(PlotfarmError):
+    """A drive cannot be written to just now; `reason` says why without naming the drive."""
+
+    def __init__(self, mountpoint: str, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"{mountpoint}: {reason}")
+
+
+@dataclass(frozen=True)
+class Drive:
+    """One file system (or declared directory) that is meant for plots."""
+
+    mountpoint: str
+    device: str  # /dev/sdb1; for a directory: the device that it lies on
+    identity: str  # uuid:..., mount:... or directory:...: what a drive is known by
+    device_number: int  # as the kernel numbers the file system (os.makedev); 0 if it is not mounted
+    file_system: str
+    directory_mode: bool = False
+
+    @property
+    def name(self) -> str:
+        """The last part of the mountpoint: what people call the drive."""
+        return os.path.basename(self.mountpoint)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a drive answered: its room, and those of the asked file names that are on it."""
+
+    drive: Drive
+    problem: str = ""  # "": it answered and is in order
+    total_bytes: int = 0
+    free_bytes: int = 0  # for an ordinary user
+    found: Mapping[str, int] = field(default_factory=dict)  # regular files: name -> size in bytes
+    allocated: Mapping[str, int] = field(default_factory=dict)  # name -> bytes that it takes on the drive
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A plot that is on its way to a drive, as its receiver wrote it into the drive's lock."""
+
+    plot: str  # file name; its bytes are in NAME.part
+    bytes: int
+    written_bytes: int
+    identity: str  # of the drive
+    plotter: str
+    since: float  # Unix time
+    alive: bool  # False: the receiver is gone, and a writer that it left still holds the lock
+    publishing: bool = False  # its rename has begun: it may appear under its name at any moment
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a drive can take a plot of the asked size, and why."""
+
+    drive: Drive
+    usable: bool  # mounted, answering, not offlined, and with room
+    why: str
+    free_bytes: int = 0
+    room_bytes: int = 0  # free, less what is still to arrive and what must stay free; may be negative
+    room_plots: int = 0
+    total_bytes: int = 0
+    busy: bool = False  # a plot is arriving there: no second stream to it
+
+
+def lock_name(purpose: str, identity: str) -> str:
+    """Return the file name of a drive's lock: the identity with everything unusual escaped."""
+    safe = quote(os.fsencode(identity), safe="")
+    if len(safe) > _LONGEST_LOCK_NAME:
+        import hashlib  # takes 2 ms, and is hardly ever needed
+
+        safe = f"{safe[:100]}-{hashlib.blake2b(os.fsencode(identity), digest_size=16).hexdigest()}"
+    return f"{purpose}-{safe}.lock"

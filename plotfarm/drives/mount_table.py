@@ -1,0 +1,79 @@
+"""The kernel's own list of mounts, /proc/self/mountinfo: reading it never touches a drive."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mount:
+    """One line of mountinfo, described in proc(5)."""
+
+    mount_id: int
+    device_number: int  # os.makedev(major, minor)
+    root: str  # which directory of the file system is mounted; "/" unless it is a bind mount or subvolume
+    mountpoint: str
+    read_only: bool
+    file_system: str
+    source: str
+
+
+def read_mount_table() -> list[Mount]:
+    """Return every mount that this process sees, in the order in which they were made."""
+    with open("/proc/self/mountinfo", "rb") as file:
+        return parse_mount_table(os.fsdecode(file.read()))
+
+
+def parse_mount_table(text: str) -> list[Mount]:
+    """Read the content of a mountinfo file."""
+    return [_parse_line(line) for line in text.splitlines() if line]
+
+
+def _parse_line(line: str) -> Mount:
+    before, _, after = line.partition(" - ")
+    mount_id, _, number, root, mountpoint, options = before.split(" ")[:6]
+    file_system, source, super_options = after.split(" ")[:3]
+    major, minor = number.split(":")
+    return Mount(
+        mount_id=int(mount_id),
+        device_number=os.makedev(int(major), int(minor)),
+        root=decode(root),
+        mountpoint=decode(mountpoint),
+        # The second list turns `ro` when ext4 gives up on a failing drive (errors=remount-ro).
+        read_only="ro" in options.split(",") or "ro" in super_options.split(","),
+        file_system=file_system,
+        source=decode(source),
+    )
+
+
+def decode(text: str) -> str:
+    r"""Undo the octal escapes that mountinfo and fstab use: `a\040b` is `a b`."""
+    if "\\" not in text:
+        return text
+    escaped = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), os.fsencode(text))
+    return os.fsdecode(escaped)
+
+
+def topmost(table: Sequence[Mount]) -> dict[str, Mount]:
+    """Return mountpoint -> the mount that is seen there: the last of those stacked on one another."""
+    return {mount.mountpoint: mount for mount in table}
+
+
+def covering(path: str, table: Sequence[Mount]) -> Mount | None:
+    """Return the mount that an absolute path without symbolic links lies on."""
+    seen = topmost(table)
+    while path not in seen and path != "/":
+        path = os.path.dirname(path)
+    return seen.get(path)
+
+
+def mount_id_of(descriptor: int) -> int | None:
+    """Return the id of the mount that an open file lies on: proc(5), /proc/self/fdinfo."""
+    with open(f"/proc/self/fdinfo/{descriptor}") as file:
+        for line in file:
+            if line.startswith("mnt_id:"):
+                return int(line.split()[1])
+    return None

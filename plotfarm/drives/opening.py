@@ -1,0 +1,71 @@
+"""Opening a drive's directory so that nothing can ever be written under an empty mountpoint.
+
+Everything here touches the drive and may block for as long as a dying disk pleases: call it in the
+process that writes to the drive, or in the probe's helper.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Sequence
+
+from plotfarm.drives.model import MARKER, Drive, DriveUnusable
+from plotfarm.drives.mount_table import Mount, mount_id_of, read_mount_table
+
+
+def open_mounted(drive: Drive, table: Sequence[Mount] | None = None) -> int:
+    """Open the drive's directory and return the descriptor; every file is then reached from it.
+
+    DriveUnusable if that directory is not, now, on the file system that the drive is (or, in directory
+    mode, has no marker file). `table`: the mounts, if they have just been read.
+    """
+    try:
+        directory = os.open(drive.mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError as error:
+        raise DriveUnusable(drive.mountpoint, f"cannot be opened: {error.strerror}") from None
+    try:
+        # Read after the open: the mount behind the descriptor must still be in the table then.
+        problem = _wrong_place(drive, directory, table)
+        if problem:
+            raise DriveUnusable(drive.mountpoint, problem)
+    except OSError as error:
+        os.close(directory)
+        raise DriveUnusable(drive.mountpoint, f"{error.strerror}") from None
+    except BaseException:
+        os.close(directory)
+        raise
+    return directory
+
+
+def is_still_mounted(drive: Drive, directory: int) -> bool:
+    """Tell whether the drive's path still leads to the open directory (and the marker is there).
+
+    After `umount -l` an open directory goes on working, but nobody else finds what is written there.
+    """
+    try:
+        now, then = os.lstat(drive.mountpoint), os.fstat(directory)
+        same = (now.st_dev, now.st_ino) == (then.st_dev, then.st_ino)
+        return same and (not drive.directory_mode or _has_marker(directory))
+    except OSError:
+        return False
+
+
+def _wrong_place(drive: Drive, directory: int, table: Sequence[Mount] | None) -> str:
+    if drive.directory_mode:
+        return "" if _has_marker(directory) else f"not a drive: the marker file {MARKER} is not there"
+    # By the mount's id and not by st_dev: on btrfs that differs from the number in the mount table.
+    mount_id = mount_id_of(directory)
+    for mount in table if table is not None else read_mount_table():
+        if mount.mount_id == mount_id:
+            if mount.mountpoint != drive.mountpoint:
+                return "not mounted"
+            return "" if mount.device_number == drive.device_number else "another drive is mounted there now"
+    return "not mounted"
+
+
+def _has_marker(directory: int) -> bool:
+    try:
+        return stat.S_ISREG(os.stat(MARKER, dir_fd=directory, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False

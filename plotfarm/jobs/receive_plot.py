@@ -1,0 +1,87 @@
+"""receive_plot.sh: what ssh starts on the NAS. Takes one plot in, or ends stale listeners; nothing else.
+
+Verbs: `receive` (the conversation of plotfarm/transfer) and `kill_nc`. As the forced command of a restricted key
+the verb comes in SSH_ORIGINAL_COMMAND, and everything but these verbs is refused.
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+
+from plotfarm.base.config.sections import Config
+from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.locks import refuse_network_directory
+from plotfarm.base.processes import run_as_batch
+from plotfarm.base.state import State
+from plotfarm.jobs import end_listeners, entry
+from plotfarm.jobs.drive_storage import DriveStorage
+from plotfarm.plots.names import escaped
+from plotfarm.transfer.channel import Channel
+from plotfarm.transfer.receive import Receiver
+
+VERBS = ("receive", "kill_nc")
+
+
+def main(argv: Sequence[str], environment: dict[str, str]) -> int:
+    """Do what the verb says; the exit status is 2 for anything that is no verb of this suite."""
+    parser = argparse.ArgumentParser(prog="receive_plot.sh", description=__doc__)
+    parser.add_argument("--config", metavar="FILE", help="the configuration to use")
+    parser.add_argument("--plotter", metavar="NAME", help="who this key belongs to, for the records and the quota")
+    parser.add_argument("verb", nargs="?", choices=VERBS)
+    arguments = parser.parse_args(argv)
+    asked = environment.get("SSH_ORIGINAL_COMMAND")
+    verb = arguments.verb if asked is None or arguments.verb else asked_verb(asked)
+    if verb is None:
+        print(  # noqa: T201
+            f"receive_plot.sh: refused: this key may only be used for {' and '.join(VERBS)}, "
+            f"not for {escaped(asked or '')!r}",
+            file=sys.stderr,
+        )
+        return 2
+    if verb == "kill_nc":
+        return end_listeners.main([])
+    client, _, server, _ = (*environment.get("SSH_CONNECTION", "").split(), "", "", "", "")[:4]
+    plotter = arguments.plotter or client or "this host"
+    job = functools.partial(receive, plotter=plotter, ssh_address=server)
+    return entry.run("receive_plot", job, arguments.config)
+
+
+def asked_verb(command: str) -> str | None:
+    """Return the verb in an SSH_ORIGINAL_COMMAND (`[.../receive_plot.sh] VERB`), or None: nothing is ever executed."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return None
+    if len(words) == 2 and re.fullmatch(r"/[\w./-]*/receive_plot(\.sh)?", words[0]):
+        words = words[1:]
+    return words[0] if len(words) == 1 and words[0] in VERBS else None
+
+
+def receive(config: Config, plotter: str, ssh_address: str) -> int:
+    """Hold one conversation over standard input and output."""
+    address = config.transfer.data_address or ssh_address
+    if not address:
+        raise PlotfarmError(
+            "no address to listen on: receive_plot.sh is started over ssh by plot_manager.py; without ssh set "
+            "[transfer] data_address"
+        )
+    refuse_network_directory(config.paths.locks)
+    run_as_batch()
+    settings = config.transfer
+    channel = Channel(0, 1, settings.beat_seconds, settings.silence_seconds, "the plotter")
+    state = State(config.paths.state)
+    try:
+        Receiver(channel, settings, DriveStorage(config, state, plotter), address, config.paths.locks).run()
+    finally:
+        state.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], dict(os.environ)))

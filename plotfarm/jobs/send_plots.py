@@ -1,0 +1,270 @@
+"""plot_manager.py: sends every finished plot to a NAS, one after the other, and removes what is safely there."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from plotfarm.base.config.sections import Config
+from plotfarm.base.errors import ConfigurationError, NasUnavailable, TransferFailed
+from plotfarm.base.locks import Lock, LockBusy, refuse_network_directory
+from plotfarm.base.processes import run_as_batch
+from plotfarm.base.ssh import remove_leftovers
+from plotfarm.base.state import Room, State, Transfer
+from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.jobs.nas_link import NasLink
+from plotfarm.jobs.plot_room import watch_room
+from plotfarm.plots.names import escaped
+from plotfarm.plots.plotfile import Candidate, Listing, PlotFile, PlotFileError, find_plots, judge_whole, look
+from plotfarm.reports.progress import Screen
+from plotfarm.transfer.protocol import Offer
+from plotfarm.transfer.send import Delivered, PlotRefused
+from plotfarm.transfer.source import open_source, remove_source
+
+_LOG = logging.getLogger(__name__)
+_GIVE_UP_AFTER = 3  # failures in a row: it is not the plot then
+_LOCK_UPDATE_SECONDS = 1.0
+
+
+@dataclass
+class Tally:
+    """What one run did; the exit status is honest about it."""
+
+    sent: int = 0
+    waiting: int = 0  # unfinished
+    failed: int = 0
+    in_a_row: int = 0
+    tried: set[tuple[Path, int]] = field(default_factory=set)
+
+
+def run(config: Config, *, dry_run: bool) -> int:
+    """Send what is finished; 0 if all went well or another run is at it, 1 if a plot or a NAS failed."""
+    refuse_network_directory(config.paths.locks)
+    name = "plot_manager_testing.lock" if config.testing.testing else "plot_manager.lock"
+    lock = Lock(config.paths.locks / name)
+    try:
+        lock.acquire()
+    except LockBusy as busy:
+        _LOG.info("Checkfile Exists, We are currently Running a Transfer, Exiting")
+        _LOG.debug("%s: %s", busy, busy.holder)
+        Screen().say("A transfer is already running: nothing to do.")
+        return 0
+    with lock:
+        _LOG.debug("Checkfile Does Not Exist")
+        run_as_batch()
+        remove_leftovers(config.paths.locks)
+        state = State(config.paths.state)
+        try:
+            return SendingRun(config, lock, state, dry_run).run()
+        finally:
+            state.close()
+
+
+class SendingRun:
+    """One run: the plots, the NAS, and what came of it."""
+
+    def __init__(self, config: Config, lock: Lock, state: State, dry_run: bool) -> None:
+        self._config, self._lock, self._state, self._dry_run = config, lock, state, dry_run
+        testing = config.testing
+        self._directories = (testing.plot_directory,) if testing.testing else config.plotter.plot_directories
+        if not self._directories:
+            raise ConfigurationError(
+                f"{config.path}: [plotter] plot_directories is empty: name the directories of your finished plots"
+            )
+        self._minimum_bytes = testing.minimum_size_bytes if testing.testing else 0
+        self._screen = Screen()
+        self._tally = Tally()
+        self._links = {host: NasLink(host, config) for host in config.nas.hosts}
+        self._rooms: dict[Path, Room] = {}
+
+    def run(self) -> int:
+        """Send until nothing that is finished is left, also what finishes meanwhile."""
+        listing = find_plots(self._directories)
+        self._report_oddities(listing)
+        self._rooms, warnings = watch_room(self._directories, listing.candidates, self._state, self._config.plotter)
+        for warning in warnings:
+            _LOG.warning("%s", warning)
+            self._screen.complain(warning)
+        try:
+            while self._one_pass(listing.candidates):
+                listing = find_plots(self._directories)
+        finally:
+            for link in self._links.values():
+                link.close()
+        return self._finish()
+
+    def _one_pass(self, candidates: Sequence[Candidate]) -> bool:
+        """Consider each plot that was not tried yet; True if it is worth looking for more that finished meanwhile."""
+        sent_before = self._tally.sent
+        for candidate in candidates:
+            if (candidate.path, candidate.mtime_ns) not in self._tally.tried:
+                self._tally.tried.add((candidate.path, candidate.mtime_ns))
+                self._consider(candidate)
+                if self._tally.in_a_row >= _GIVE_UP_AFTER or not self._usable_links():
+                    return False
+        return self._tally.sent > sent_before
+
+    def _usable_links(self) -> list[NasLink]:
+        return [link for link in self._links.values() if not link.unavailable]
+
+    def _report_oddities(self, listing: Listing) -> None:
+        for shown, reason in listing.passed_over:
+            _LOG.warning("Passed over: %s: %s", shown, reason)
+            self._screen.say(f"passed over  {shown}: {reason}")
+        for problem in listing.problems:
+            _LOG.error("%s", problem)
+            self._screen.complain(problem)
+            self._tally.failed += 1
+
+    def _consider(self, candidate: Candidate) -> None:
+        """Send one plot if it is whole and not known to be kept; whatever is wrong with it stays with it."""
+        shown = escaped(candidate.name)
+        try:
+            if self._config.plotter.keep_source and self._was_sent(candidate):
+                _LOG.debug("Sent before and kept (keep_source): %s", shown)
+                return
+            plot = look(candidate.directory, candidate.name)
+            if self._is_whole(plot):
+                self._send(plot)
+                self._tally.in_a_row = 0
+        except (PlotRefused, PlotFileError, TransferFailed, NasUnavailable) as error:
+            self._fail(f"{shown}: {error}", counts=isinstance(error, TransferFailed))
+
+    def _is_whole(self, plot: PlotFile) -> bool:
+        """Tell whether the plot may travel, and say why if not."""
+        shown, now, observed = escaped(plot.name), time.time(), None
+        if plot.mtime_ns / 1e9 > now:  # the clock jumped: only what was seen since the boot counts
+            observed = self._state.unchanged_seconds(str(plot.path), (plot.size, plot.mtime_ns, plot.inode))
+        settle = self._config.plotter.settle_seconds
+        whole = judge_whole(plot, settle, now, observed_seconds=observed, minimum_bytes=self._minimum_bytes)
+        if not whole.is_whole:
+            self._tally.waiting += 1
+            log = _LOG.warning if whole.state == "damaged" or "nobody is writing" in whole.why else _LOG.info
+            log("Not sent: %s: %s", shown, whole.why)
+            self._screen.say(f"not sent     {shown}: {whole.why}")
+        return whole.is_whole
+
+    def _fail(self, message: str, counts: bool) -> None:
+        self._tally.failed += 1
+        self._tally.in_a_row += counts
+        _LOG.error("%s", message)
+        self._screen.complain(message)
+
+    def _was_sent(self, candidate: Candidate) -> bool:
+        facts = (str(candidate.path), candidate.size, candidate.inode, candidate.mtime_ns)
+        return any(
+            (past.source, past.bytes, past.inode, past.mtime_ns) == facts and past.result in ("stored", "have")
+            for past in self._state.transfers(plot=candidate.name, limit=100)
+        )
+
+    def _send(self, plot: PlotFile) -> None:
+        """Offer the plot to the NAS that may have it already, else to each in order until one takes it."""
+        _LOG.info("We will process this plot next: %s", plot.name)
+        links = self._usable_links()
+        last = self._state.journal_nas(str(plot.path))
+        if last in self._links:
+            links = [self._links[last]]
+            if links[0].unavailable:
+                raise NasUnavailable(f"it may be on {last} already, which cannot be asked now")
+        refusals: list[str] = []
+        silent: list[str] = []
+        for link in links:
+            try:
+                return self._send_to(link, plot)
+            except PlotRefused as error:
+                self._state.journal_remove(str(plot.path))
+                if not error.retry:
+                    raise
+                refusals.append(f"{link.host}: {error}")
+            except NasUnavailable as error:
+                silent.append(str(error))
+        if refusals:
+            raise PlotRefused("; ".join(refusals + silent), retry=True)
+        raise NasUnavailable("; ".join(silent) or "no NAS can be reached")
+
+    def _send_to(self, link: NasLink, plot: PlotFile) -> None:
+        offer = self._offer(plot)
+        link.open()
+        if self._dry_run:
+            path, present = link.where(offer)
+            verb = "is already at" if present else "would go to"
+            self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {link.host}:{path}")
+            _LOG.info("Dry run: %s %s %s:%s", plot.name, verb, link.host, path)
+            return
+        _LOG.info("Processing Plot: %s", plot.path)
+        started = time.monotonic()
+        source = open_source(plot)
+        self._state.journal_write(str(plot.path), link.host)
+        try:
+            with self._screen.progress(plot.name, plot.size, link.host) as bar:
+                noted = 0.0
+
+                def moved(done: int) -> None:
+                    nonlocal noted
+                    now = time.monotonic()
+                    if now - noted > _LOCK_UPDATE_SECONDS:
+                        noted = now
+                        self._lock.update(
+                            plot=plot.name, nas=link.host, bytes=plot.size, done=done, progress=time.time()
+                        )
+                        bar(done)
+
+                delivered = link.deliver(offer, source, moved)
+        except TransferFailed as error:
+            self._record(plot, link, None, time.monotonic() - started, str(error))
+            link.end_stale_listeners()
+            raise
+        finally:
+            os.close(source)
+        self._settle(plot, link, delivered, time.monotonic() - started)
+
+    def _settle(self, plot: PlotFile, link: NasLink, delivered: Delivered, seconds: float) -> None:
+        """Remember a plot that is stored and equal, and remove its source unless it shall stay."""
+        self._record(plot, link, delivered, seconds, delivered.how)
+        if not self._config.plotter.keep_source:
+            _LOG.info("Removing: %s", plot.path)
+            remove_source(plot)
+        self._state.journal_remove(str(plot.path))
+        self._tally.sent += 1
+        speed = f"{format_duration(seconds)}, {format_bytes(plot.size / max(seconds, 1e-6))}/s"
+        how = "was there already" if delivered.how == "have" else speed
+        _LOG.info(
+            "Plot Sizes Match, we have a good plot move! %s is %s:%s, digest %s, %s (%s)",
+            plot.name, link.host, delivered.path, delivered.digest.plot, format_bytes(plot.size), how,
+        )  # fmt: skip
+        self._screen.result(f"{plot.name} -> {link.host}:{delivered.path}  ({how}, digests equal)")
+
+    def _record(self, plot: PlotFile, link: NasLink, delivered: Delivered | None, seconds: float, result: str) -> None:
+        self._state.record_transfer(
+            Transfer(
+                finished=time.time(), plot=plot.name, kind=plot.header.kind, source=str(plot.path),
+                target=f"{link.host}:{delivered.path}" if delivered else "", plotter=socket.gethostname(),
+                bytes=plot.size, seconds=seconds, digest=delivered.digest.plot if delivered else "",
+                segments=" ".join(delivered.digest.segments) if delivered else "", result=result,
+                inode=plot.inode, mtime_ns=plot.mtime_ns,
+            )
+        )  # fmt: skip
+
+    def _offer(self, plot: PlotFile) -> Offer:
+        offer = Offer(
+            name=plot.name, size=plot.size, kind=plot.header.kind, k=plot.header.k, id=plot.header.plot_id,
+            dry_run=self._dry_run, plot_directory=str(plot.directory),
+        )  # fmt: skip
+        room = self._rooms.get(plot.directory)
+        if room is None:
+            return offer
+        return replace(offer, free_bytes=room.free_bytes, waiting_bytes=room.waiting_bytes, hours_left=room.hours_left)
+
+    def _finish(self) -> int:
+        tally = self._tally
+        if tally.in_a_row >= _GIVE_UP_AFTER:
+            self._fail(f"{_GIVE_UP_AFTER} transfers in a row failed: the rest waits for the next run", counts=False)
+        if not (tally.sent or tally.failed or self._dry_run):
+            _LOG.info("Nothing to send (%d waiting)", tally.waiting)
+            self._screen.say(f"Nothing to send{f' ({tally.waiting} waiting)' if tally.waiting else ''}.")
+        return 1 if tally.failed else 0

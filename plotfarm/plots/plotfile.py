@@ -1,0 +1,236 @@
+"""Finding plot files, looking at one, and asking whether it is whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from plotfarm.base.errors import PlotfarmError
+from plotfarm.plots.gplot import BLOCK_BYTES, count_entries
+from plotfarm.plots.header import HEADER_BYTES, Header, read_header, remainder_bits
+from plotfarm.plots.names import escaped, is_plot_name, refuse_name
+from plotfarm.plots.wholeness import Activity, Extent, Wholeness, held_back, judge
+from plotfarm.plots.writers import is_open_for_writing
+
+__all__ = [
+    "Candidate",
+    "Listing",
+    "PlotFile",
+    "PlotFileError",
+    "Wholeness",
+    "find_plots",
+    "judge_whole",
+    "look",
+]
+
+
+class PlotFileError(PlotfarmError):
+    """A file that is no plot to be touched: a symlink, not a regular file, a bad name, or gone."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file with a plot's name, as its directory shows it; size in bytes, nothing of it was read."""
+
+    directory: Path
+    name: str
+    size: int
+    mtime_ns: int
+    inode: int
+    device: int
+
+    @property
+    def path(self) -> Path:
+        """Where it lies."""
+        return self.directory / self.name
+
+
+@dataclass(frozen=True)
+class PlotFile(Candidate):
+    """A plot file that was opened and whose header was read."""
+
+    header: Header
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What lies in the plot directories.
+
+    `candidates` are oldest first; `passed_over` holds (name fit to be shown, reason) of what looks like a
+    plot and will not be touched; `problems` one line for each directory that could not be read.
+    """
+
+    candidates: list[Candidate] = field(default_factory=list)
+    passed_over: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def find_plots(directories: Iterable[Path]) -> Listing:
+    """List the plots in these directories (not below them) without opening any of them.
+
+    A directory that is missing or cannot be read becomes a line in `problems` and hides no other.
+    """
+    listing = Listing()
+    by_real_path: dict[str, Path] = {}
+    for directory in directories:
+        by_real_path.setdefault(os.path.realpath(directory), directory)
+    for directory in by_real_path.values():
+        try:
+            with os.scandir(directory) as entries:
+                for entry in entries:
+                    if is_plot_name(entry.name):
+                        _sort_in(listing, directory, entry)
+        except OSError as error:
+            listing.problems.append(f"the plot directory {escaped(str(directory))} cannot be read: {error.strerror}")
+    listing.candidates.sort(key=lambda candidate: (candidate.mtime_ns, candidate.name))
+    listing.passed_over.sort()
+    return listing
+
+
+def _sort_in(listing: Listing, directory: Path, entry: os.DirEntry[str]) -> None:
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:  # it left between the listing and the look
+        return
+    if reason := _not_regular(status) or refuse_name(entry.name):
+        listing.passed_over.append((escaped(entry.name), reason))
+    else:
+        listing.candidates.append(Candidate(directory, entry.name, *_facts(status)))
+
+
+def _not_regular(status: os.stat_result) -> str:
+    if stat.S_ISREG(status.st_mode):
+        return ""
+    if stat.S_ISLNK(status.st_mode):
+        return "it is a symlink; plots are moved from where they really lie"
+    return "it is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
+
+
+def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
+    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
+
+
+def look(directory: Path, name: str) -> PlotFile:
+    """Open a plot file for a moment and read its header; PlotFileError if it is none or cannot be read."""
+    if reason := refuse_name(name):
+        raise PlotFileError(f"{escaped(name)} is not touched: {reason}")
+    with _opened(directory / name) as (descriptor, status):
+        data = _read(descriptor, 0, HEADER_BYTES)
+        return PlotFile(directory, name, *_facts(status), header=read_header(data, status.st_size))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, os.stat_result]]:
+    """Open a regular file for reading; O_NONBLOCK so that a named pipe cannot hold us."""
+    shown = escaped(str(path))
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        reason = "it is a symlink" if error.errno == errno.ELOOP else (error.strerror or str(error))
+        raise PlotFileError(f"{shown} is not touched: {reason}") from None
+    try:
+        status = os.fstat(descriptor)
+        if reason := _not_regular(status):
+            raise PlotFileError(f"{shown} is not touched: {reason}")
+        yield descriptor, status
+    except OSError as error:
+        raise PlotFileError(f"{shown} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+def judge_whole(
+    plot: PlotFile,
+    settle_seconds: float,
+    now: float,
+    *,
+    observed_seconds: float | None = None,
+    minimum_bytes: int = 0,
+) -> Wholeness:
+    """Return whether a plot is whole; reads what is needed for that, for a `.gplot` its whole index.
+
+    `now` is the Unix time. `observed_seconds` says for how long the caller has seen the file with the same
+    size and time, on a clock that never jumps (CLOCK_BOOTTIME); it is used if the file's time lies in the
+    future. Smaller plots than `minimum_bytes` stay where they are. PlotFileError if the file cannot be read.
+    """
+    with _opened(plot.path) as (descriptor, status):
+        if _facts(status) != _facts_of(plot):
+            return Wholeness("unfinished", "it changed while it was looked at")
+        activity = Activity(
+            open_for_writing=is_open_for_writing(descriptor, plot.path),
+            unchanged_seconds=now - plot.mtime_ns / 1e9,
+            settle_seconds=settle_seconds,
+            observed_seconds=observed_seconds,
+        )
+        if held := held_back(plot.header, plot.size, activity, minimum_bytes):
+            return held
+        extent = measure(descriptor, plot.header, plot.size)
+        if _facts(os.fstat(descriptor)) != _facts_of(plot):
+            return Wholeness("unfinished", "it changed while it was looked at")
+        return judge(plot.header, plot.size, extent, activity, minimum_bytes)
+
+
+def _facts_of(plot: Candidate) -> tuple[int, int, int, int]:
+    return plot.size, plot.mtime_ns, plot.inode, plot.device
+
+
+def measure(descriptor: int, header: Header, size: int) -> Extent:
+    """Find out how large the whole file must be, reading those places that the header points to."""
+    if header.least_bytes is not None and size < header.least_bytes:
+        exact = () if header.expected_bytes is None else (header.expected_bytes,)
+        return Extent(exact, header.least_bytes)
+    if header.kind == "v1" and header.expected_bytes is not None:
+        return _measure_v1(descriptor, header, header.expected_bytes)
+    if header.kind == "plot2":
+        return _measure_plot2(descriptor, header, size)
+    if header.kind == "gplot":
+        return _measure_gplot(descriptor, header, size)
+    return Extent(least=header.least_bytes)
+
+
+def _measure_v1(descriptor: int, header: Header, expected: int) -> Extent:
+    """Allow for the rare plot without a park for its last entry: see `_tightly_packed`.
+
+    madMAx fills the park before with zeros; chiapos ends the file with its content, whose length stands at
+    its beginning.
+    """
+    if header.last_park_at is None:
+        return Extent((expected,))
+    park = (expected - header.last_park_at) // 2
+    used = int.from_bytes(_read(descriptor, header.last_park_at, 2), "big")
+    return Extent((expected, header.last_park_at + park, header.last_park_at + 2 + used))
+
+
+def _measure_plot2(descriptor: int, header: Header, size: int) -> Extent:
+    """Add the length of the last chunk, which stands at its beginning, to its offset, the last one."""
+    begin, count = header.index_at or 0, header.index_entries or 0
+    last = int.from_bytes(_read(descriptor, begin + 8 * count, 8), "little")
+    if last == 0:
+        return Extent(missing="its chunk offsets are not written yet")
+    if last < begin + 8 + 8 * count:
+        return Extent(problem="its last chunk begins inside the header")
+    if last + 8 > size:
+        return Extent(missing=f"its last chunk begins at byte {last:,} of {size:,}")
+    return Extent((last + 8 + int.from_bytes(_read(descriptor, last, 8), "little"),))
+
+
+def _measure_gplot(descriptor: int, header: Header, size: int) -> Extent:
+    begin, entries = header.index_at or 0, header.index_entries or 0
+    blocks = (_read(descriptor, at, BLOCK_BYTES) for at in range(begin, size, BLOCK_BYTES))
+    count = count_entries(blocks, entries, remainder_bits(header.group_size or 1))
+    if count.entries < entries:
+        return Extent(missing=f"its chunk index has {count.entries:,} of {entries:,} entries")
+    return Extent((begin + -(-count.bits // 8),))
+
+
+def _read(descriptor: int, offset: int, length: int) -> bytes:
+    """Read up to `length` bytes at `offset`; fewer only at the end of the file."""
+    data = b""
+    while len(data) < length and (piece := os.pread(descriptor, length - len(data), offset + len(data))):
+        data += piece
+    return data

@@ -1,0 +1,1 @@
+"""Facts turned into what a person reads: console text, progress, JSON."""

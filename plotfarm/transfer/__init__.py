@@ -1,0 +1,1 @@
+"""How a plot travels: the conversation, the pipe, the digest, and publishing."""

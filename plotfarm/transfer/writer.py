@@ -1,0 +1,232 @@
+"""Writing one plot to one drive: `NAME.part` while it arrives, its own name only when it is whole and on the drive.
+
+`store` runs in a worker process, since any call here may hang with the drive. The order that protects a plot:
+digest equal, fsync, (read back), still mounted, rename that never replaces, fsync of the directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from plotfarm.base import kernel
+from plotfarm.base.errors import TransferFailed
+from plotfarm.plots.names import PART_SUFFIX
+from plotfarm.transfer.digest import PIECE_BYTES, Digest, Digester, digest_file, piece_buffer
+from plotfarm.transfer.worker import Endpoint, Untidy
+
+# os.posix_fallocate writes zeros where the file system cannot reserve; there it is left out.
+_RESERVING_FILE_SYSTEMS = {"ext4", "xfs", "btrfs"}
+_HEADER_BYTES = 1024 * 1024
+_REPORT_SECONDS = 0.25
+# Dirty pages are written back behind the arriving bytes: fsync at the end is short, and the plot does not push
+# the harvester's data out of memory.
+_WINDOW_BYTES = 64 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a plot goes: a directory on a drive, opened and checked by functions that may block."""
+
+    directory: str
+    file_system: str
+    open_directory: Callable[[], int]  # a directory descriptor; PlotfarmError if the drive is not usable
+    still_there: Callable[[int], bool]  # whether that descriptor is still what the path leads to
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The digest of a stored plot, and the file's inode and time then: the same now, and it is still that file."""
+
+    inode: int
+    mtime_ns: int
+    digest: str
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One plot to take in."""
+
+    name: str
+    size: int
+    place: Place
+    readback: bool
+    leftovers: tuple[str, ...]  # plots of killed arrivals whose NAME.part may lie here
+    refuse_header: Callable[[bytes], str | None]  # given the first MiB at most
+
+
+def store(task: Task, endpoint: Endpoint) -> None:
+    """Take one plot in, told what to do over `endpoint`.
+
+    Says `prepared`; takes `take` with the pipe's descriptor; says `progress` and `arrived`; takes `sync`; says
+    `synced`; takes `publish`; says `published`. Raises OSError or PlotfarmError, after removing NAME.part.
+    """
+    directory = task.place.open_directory()
+    _refuse_taken_name(task, directory)
+    remove_parts(directory, (*task.leftovers, task.name))
+    part = task.name + PART_SUFFIX
+    descriptor = _create(directory, part)
+    try:
+        if task.place.file_system in _RESERVING_FILE_SYSTEMS:
+            os.posix_fallocate(descriptor, 0, task.size)
+        endpoint.reached("part:created")
+        endpoint.send("prepared")
+        message, pipe = endpoint.receive()
+        if message["type"] != "take" or pipe is None:
+            raise EOFError
+        digest = _take(task, pipe, descriptor, endpoint)
+        os.close(pipe)
+        endpoint.send("arrived", digest=digest.plot, segments=digest.segments)
+        endpoint.receive()  # `sync`: both ends agree on size and digest
+        endpoint.reached("digest:equal")
+        _bring_to_drive(task, descriptor, digest, endpoint)
+        endpoint.send("synced")
+        endpoint.receive()  # `publish`: the lock says that from now on the plot may appear, even if the drive hangs
+        _publish(task, directory, descriptor, part, endpoint)
+    except BaseException:
+        _remove_own(part, directory)
+        raise
+
+
+def _refuse_taken_name(task: Task, directory: int) -> None:
+    """Raise before the first byte travels if something that is no plot (a link, a directory) has the plot's name."""
+    with contextlib.suppress(FileNotFoundError):
+        os.stat(task.name, dir_fd=directory, follow_symlinks=False)
+        raise TransferFailed(f"{task.name} is already in {task.place.directory}: it was not replaced")
+
+
+def _create(directory: int, part: str) -> int:
+    """Create NAME.part anew: never through a link, never one that is there."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.open(part, flags, 0o644, dir_fd=directory)
+
+
+def _remove_own(part: str, directory: int) -> None:
+    try:
+        os.unlink(part, dir_fd=directory)
+    except FileNotFoundError:
+        pass  # it has its own name by now
+    except OSError as error:
+        raise Untidy(f"{part} cannot be removed: {error.strerror}") from None
+
+
+def remove_parts(directory: int, names: Iterable[str]) -> None:
+    """Remove what ended arrivals left of these plots; only to be called while holding the drive's lock."""
+    for name in names:
+        with contextlib.suppress(FileNotFoundError):
+            if stat.S_ISREG(os.stat(name + PART_SUFFIX, dir_fd=directory, follow_symlinks=False).st_mode):
+                os.unlink(name + PART_SUFFIX, dir_fd=directory)
+
+
+def _take(task: Task, pipe: int, descriptor: int, endpoint: Endpoint) -> Digest:
+    """Move exactly `task.size` bytes, never more, from the pipe to the file, digesting them on the way."""
+    buffer, digester, done, report = piece_buffer(), Digester(), 0, _reporter(endpoint)
+    header_checked, half_reached = False, False
+    while done < task.size:
+        count = _fill(pipe, buffer[: min(PIECE_BYTES, task.size - done)])
+        if count == 0:
+            raise TransferFailed(f"the data connection ended after {done} of {task.size} bytes")
+        digester.update(buffer[:count])
+        _write(descriptor, buffer[:count], done)
+        done += count
+        if task.place.file_system != "tmpfs":  # nothing to write back to, and dropping is slow there
+            _write_back_behind(descriptor, done - count, done)
+        if not header_checked and done >= min(_HEADER_BYTES, task.size):
+            header_checked = True
+            refusal = task.refuse_header(os.pread(descriptor, _HEADER_BYTES, 0))
+            if refusal:
+                raise TransferFailed(refusal)
+        report(done)
+        if not half_reached and done * 2 >= task.size:
+            half_reached = True
+            endpoint.reached("bytes:half")
+    return digester.finish()
+
+
+def _fill(pipe: int, buffer: memoryview) -> int:
+    """Read until the buffer is full or the pipe has ended; returns how many bytes there are."""
+    filled = 0
+    while filled < len(buffer):
+        count = os.readv(pipe, [buffer[filled:]])
+        if count == 0:
+            break
+        filled += count
+    return filled
+
+
+def _write(descriptor: int, piece: memoryview, offset: int) -> None:
+    while piece:
+        written = os.pwrite(descriptor, piece, offset)
+        piece, offset = piece[written:], offset + written
+
+
+def _write_back_behind(descriptor: int, before: int, done: int) -> None:
+    """At each window's end start writing it to the drive, and let go of the one before, which has had its time."""
+    window = done // _WINDOW_BYTES
+    if window == before // _WINDOW_BYTES:
+        return
+    kernel.start_writing_back(descriptor, (window - 1) * _WINDOW_BYTES, _WINDOW_BYTES)
+    if window >= 2:
+        kernel.wait_for_write_back(descriptor, (window - 2) * _WINDOW_BYTES, _WINDOW_BYTES)
+        os.posix_fadvise(descriptor, (window - 2) * _WINDOW_BYTES, _WINDOW_BYTES, os.POSIX_FADV_DONTNEED)
+
+
+def _bring_to_drive(task: Task, descriptor: int, digest: Digest, endpoint: Endpoint) -> None:
+    """Make the bytes survive a power cut, and with `readback` compare what the drive gives back."""
+    os.fsync(descriptor)
+    endpoint.reached("part:synced")
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    if task.readback and digest_file(descriptor, task.size, _reporter(endpoint)).plot != digest.plot:
+        raise TransferFailed("the drive gives back other bytes than were written to it: check its cable and SMART")
+
+
+def _reporter(endpoint: Endpoint) -> Callable[[int], None]:
+    """Return a function that tells the parent about progress a few times a second."""
+    reported = 0.0
+
+    def report(done: int) -> None:
+        nonlocal reported
+        if time.monotonic() - reported > _REPORT_SECONDS:
+            endpoint.send("progress", done=done)
+            reported = time.monotonic()
+
+    return report
+
+
+def _publish(task: Task, directory: int, descriptor: int, part: str, endpoint: Endpoint) -> None:
+    """Give the plot its own name, durably, if its drive is still where it was and the name is free."""
+    if not task.place.still_there(directory):
+        raise TransferFailed(f"{task.place.directory} was unmounted during the transfer")
+    try:
+        kernel.rename_without_replacing(directory, part, task.name)
+    except FileExistsError:
+        raise TransferFailed(f"{task.name} is already in {task.place.directory}: it was not replaced") from None
+    endpoint.reached("publish:renamed")
+    os.fsync(directory)
+    endpoint.reached("publish:synced")
+    status = os.fstat(descriptor)
+    endpoint.send("published", inode=status.st_ino, mtime_ns=status.st_mtime_ns)
+
+
+def digest_stored(place: Place, name: str, size: int, recorded: Recorded | None, endpoint: Endpoint) -> None:
+    """Digest a plot that is already on a drive and make sure that it stays there; says `digested`.
+
+    If it is still the file that was recorded, its digest is known without reading. Its writer may have died
+    between the rename and the fsync, so that is done again.
+    """
+    directory = place.open_directory()
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    os.fsync(descriptor)
+    os.fsync(directory)
+    status = os.fstat(descriptor)
+    file = {"inode": status.st_ino, "mtime_ns": status.st_mtime_ns}
+    if recorded and (recorded.inode, recorded.mtime_ns, size) == (*file.values(), status.st_size):
+        endpoint.send("digested", digest=recorded.digest, segments=recorded.segments, **file)
+    else:
+        digest = digest_file(descriptor, size, _reporter(endpoint))
+        endpoint.send("digested", digest=digest.plot, segments=digest.segments, **file)

@@ -1,0 +1,267 @@
+"""`./install.sh demo`: the main job on real plots, on a throw-away farm, told so that one can follow it.
+
+Everything that it claims it has looked at itself; if anything is not as it should be, it says so, shows the
+logs and ends with status 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
+from rich.rule import Rule
+from rich.table import Table
+from rich.text import Text
+
+from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.drives.model import MARKER
+from plotfarm.drives.reservations import Reservations
+from testbed.farm import Farm, sha256
+from testbed.plots import PlotShop
+from testbed.sshd import SshdError, is_gone
+
+_LIMIT_SECONDS = 60.0
+_PLAIN_WIDTH = 110  # where there is no terminal whose width would count
+_LOG_LINE = re.compile(r"^\S+ (?P<time>[0-9:]+),\d+ - \S+ - \S+: (?P<level>[A-Z]+) (?P<words>.*)$")
+
+
+class DemoError(Exception):
+    """Something is not as it should be; the message says what."""
+
+
+class Demo:
+    """The farm, the console, and the plots that have to arrive."""
+
+    def __init__(self, console: Console, farm: Farm) -> None:
+        self.console = console
+        self.farm = farm
+        self.finished: dict[str, tuple[str, int, str]] = {}  # name -> kind, bytes, SHA-256
+        self.unfinished: dict[Path, str] = {}  # path -> SHA-256
+
+    def play(self) -> None:
+        """Show the whole story; DemoError at the first thing that is not as it should be."""
+        started = time.monotonic()
+        self.introduce()
+        self.make_plots()
+        self.choose_a_drive()
+        self.send_the_plots()
+        self.compare()
+        self.run_again()
+        self.say("")
+        took = format_duration(time.monotonic() - started)
+        self.say(f"All as it should be, in {took}. The farm is removed again.", "bold green")
+
+    # ---- The acts ----
+
+    def introduce(self) -> None:
+        """Say what this is and where it lies."""
+        address = f"{self.farm.sshd.address}:{self.farm.sshd.port}"
+        self.say("Chia Plot Manager: finished plots go from the plotter to the NAS, verified", "bold")
+        self.say(
+            f"A plotter and a NAS with {len(self.farm.drives)} drives, thrown up in {self.farm.root}. Between "
+            f"them, as on a real farm: ssh (a private sshd on {address}, keys of its own) and netcat."
+        )
+
+    def make_plots(self) -> None:
+        """Plot four real plots, one of which stays unfinished."""
+        self.act("The plotter makes plots")
+        shop = PlotShop(self.farm.root / "shop")
+        plots = self.farm.plots
+        with self.console.status("plotting k18 plots with chiapos and chia_rs ..."):
+            made = [
+                ("v1, by chiapos", shop.v1(plots)),
+                ("v1, name as if compressed", shop.compressed_style(plots)),
+                ("v2 group, by chia_rs", shop.gplot(plots)),
+            ]
+            left_alone = shop.unfinished(plots)
+        self.finished = {path.name: (kind, path.stat().st_size, sha256(path)) for kind, path in made}
+        self.unfinished = {path: sha256(path) for path in left_alone}
+        table = self.table("in the plot directory", "what it is", ">size")
+        kinds = ("v1, cut off", "v1, still being plotted")
+        for kind, path in [*made, *zip(kinds, left_alone, strict=True)]:
+            table.add_row(self.short(path.name), kind, format_bytes(path.stat().st_size))
+        self.console.print(table)
+
+    def choose_a_drive(self) -> None:
+        """Let drive_manager.py choose, with one drive that is none."""
+        self.act("The NAS chooses a drive: drive_manager.py, which cron starts every minute")
+        self.farm.remember_small_plots()
+        (self.farm.drives[0] / MARKER).unlink()
+        self.say(f"(Somebody pulled out {self.farm.drives[0].name}: it is declared, but not there.)", "dim")
+        self.command("drive_manager.py")
+        self.expect_success(self.farm.drive_manager())
+        self.show_log(self.farm.nas.logs / "drive_manager.log")
+        self.command("drive_manager.py --explain")
+        explained = self.farm.drive_manager("--explain")
+        self.expect_success(explained)
+        self.say(self.short(explained.stdout.rstrip()))
+
+    def send_the_plots(self) -> None:
+        """Run plot_manager.py with a bar that follows the bytes on the drives."""
+        self.act("The plotter sends: plot_manager.py, which cron starts every five minutes")
+        self.command("plot_manager.py")
+        total = sum(size for _, size, _ in self.finished.values())
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn())
+        with tempfile.TemporaryFile("w+", dir=self.farm.root) as output:
+            process = self.farm.start_plot_manager(output=output)
+            with Progress(*columns, console=self.console, disable=not self.console.is_terminal) as bar:
+                task = bar.add_task(f"{len(self.finished)} plots to the NAS", total=total)
+                deadline = time.monotonic() + _LIMIT_SECONDS
+                while process.poll() is None:
+                    if time.monotonic() > deadline:
+                        raise DemoError(f"plot_manager.py is still running after {_LIMIT_SECONDS:g} seconds")
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        process.wait(0.1)
+                    bar.update(task, completed=self.arrived_bytes())
+            output.seek(0)
+            said = output.read()
+        if process.returncode:
+            raise DemoError(f"plot_manager.py ended with status {process.returncode}: {said}")
+        self.show_log(self.farm.plotter.logs / "plot_manager.log")
+
+    def compare(self) -> None:
+        """Look at the drives from outside: names, sizes, digests, and what stayed behind."""
+        self.act("What is where now")
+        stored = self.farm.stored()
+        table = self.table("plot", "drive", ">size", "SHA-256, both ends")
+        for path, digest in stored.items():
+            equal = self.finished.get(path.name, ("", 0, ""))[2] == digest
+            verdict = Text(f"equal ({digest[:8]}\u2026)", "green") if equal else Text("DIFFERENT", "bold red")
+            drive = path.parent.name
+            table.add_row(self.short(path.name), drive, format_bytes(path.stat().st_size), verdict)
+        self.console.print(table)
+        expected = {name: digest for name, (_, _, digest) in self.finished.items()}
+        arrived = {path.name: digest for path, digest in stored.items()}
+        self.check("every finished plot lies on a drive, whole, under its own name", arrived == expected)
+        self.check("no half plot is left on the drives", not self.farm.parts())
+        waiting = self.farm.waiting()
+        self.check("the sources are gone from the plotter", not {path.name for path in waiting} & set(expected))
+        self.check("the unfinished plots were left alone", waiting == self.unfinished)
+
+    def run_again(self) -> None:
+        """Run plot_manager.py once more: nothing may happen."""
+        self.act("Five minutes later: cron starts plot_manager.py again")
+        log = self.farm.plotter.logs / "plot_manager.log"
+        seen = log.stat().st_size if log.exists() else 0
+        before = self.farm.stored(), self.farm.waiting()
+        self.command("plot_manager.py")
+        self.expect_success(self.farm.plot_manager())
+        self.show_log(log, seen)
+        self.check("nothing to do, and nothing was done", (self.farm.stored(), self.farm.waiting()) == before)
+
+    # ---- What the acts are made of ----
+
+    def arrived_bytes(self) -> int:
+        """Return how many bytes lie on the drives, those of plots on their way included."""
+        reservations = Reservations(self.farm.nas.locks)
+        with reservations.mutex():
+            arriving = sum(arrival.written_bytes for arrival in reservations.arrivals())
+        drives = (path for drive in self.farm.drives for path in drive.iterdir())
+        return arriving + sum(path.stat().st_size for path in drives if path.name in self.finished)
+
+    def expect_success(self, done: subprocess.CompletedProcess[str]) -> None:
+        """Raise DemoError with its output if a script failed."""
+        if done.returncode:
+            raise DemoError(f"status {done.returncode}: {done.stdout}{done.stderr}")
+
+    def check(self, claim: str, holds: bool) -> None:
+        """Say that a claim holds; DemoError if it does not."""
+        if not holds:
+            raise DemoError(f"this does not hold: {claim}")
+        self.console.print(Text.assemble(("  ok  ", "bold green"), claim))
+
+    def act(self, title: str) -> None:
+        """Begin the next part of the story."""
+        self.say("")
+        self.console.print(Rule(Text(title, "bold cyan"), align="left", style="cyan", characters="-"))
+
+    def command(self, line: str) -> None:
+        """Show what is started."""
+        self.say(f"$ ./{line}", "bold")
+
+    def show_log(self, log: Path, offset: int = 0) -> None:
+        """Show what a script logged from INFO on, after the first `offset` bytes."""
+        text = log.read_bytes()[offset:].decode(errors="replace") if log.exists() else ""
+        lines = Table.grid(padding=(0, 1))
+        for line in text.splitlines():
+            match = _LOG_LINE.match(line)
+            if match and match["level"] != "DEBUG":
+                style = "dim" if match["level"] == "INFO" else "yellow"
+                lines.add_row(f"  {match['time']}", match["level"], Text(self.short(match["words"])), style=style)
+        self.console.print(lines)
+
+    def table(self, first: str, *others: str) -> Table:
+        """Make a table in which only the first column gives way; titles with > stand over numbers."""
+        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
+        table.add_column(first, overflow="fold")
+        for title in others:
+            table.add_column(title.lstrip(">"), justify="right" if title[0] == ">" else "left", no_wrap=True)
+        return table
+
+    def say(self, words: str, style: str = "") -> None:
+        """Print a line as it is: plot names are no markup."""
+        self.console.print(Text(words, style))
+
+    def short(self, text: str) -> str:
+        """Leave the farm's directory and most of each 64-digit id out of a text."""
+        place = f"{self.farm.root}/"
+        # The table of --explain keeps its columns when its head shrinks by as much.
+        text = text.replace("MOUNTPOINT" + " " * len(place), "MOUNTPOINT").replace(place, "")
+        return re.sub(r"([0-9a-f]{4})[0-9a-f]{60}", "\\1\u2026", text)
+
+
+@contextlib.contextmanager
+def ending_children() -> Iterator[None]:
+    """In the end kill whatever this process started and what that started: Ctrl-C may come at any moment."""
+    try:
+        yield
+    finally:
+        children = psutil.Process().children(recursive=True)
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                child.kill()
+        while not all(is_gone(child) for child in children):
+            time.sleep(0.005)
+
+
+def main() -> int:
+    """Play the demo in a temporary directory; returns the exit status."""
+    for signal_number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, signal.default_int_handler)  # clean up as on Ctrl-C
+    with contextlib.suppress(AttributeError):  # whatever the terminal can show: no letter stops the demo
+        sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="plot-farm-") as directory,
+            ending_children(),
+            Farm(Path(directory) / "farm") as farm,
+        ):
+            demo = Demo(console, farm)
+            try:
+                demo.play()
+            except DemoError as error:
+                logs = demo.short(f"{farm.plotter.log_text()}\n{farm.nas.log_text()}")
+                console.print(Text(f"\n{error}\n", "bold red"), Text(logs), soft_wrap=True)
+                return 1
+    except SshdError as error:
+        console.print(Text(str(error), "bold red"))
+        return 1
+    except KeyboardInterrupt:
+        console.print("\nStopped. The farm is removed again.")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,90 @@
+"""Another host on this machine: a network namespace at the end of a cable that can be pulled. Needs root.
+
+The cable is a veth pair. Pulled, it is a dead link as TCP sees it: no answer, no reset, nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from types import TracebackType
+
+from plotfarm.base.processes import find_program
+
+_CLONE_NEWNET = 0x40000000
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def why_no_separate_host() -> str | None:
+    """Say why there can be no other host here, or None."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if find_program("ip") is None:
+        return "network namespaces need ip (iproute2)"
+    probe = f"probe{os.getpid()}"
+    made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True, check=False)
+    if made.returncode:
+        return f"no network namespaces here: {made.stderr.strip()}"
+    _ip("netns", "delete", probe)
+    return None
+
+
+class SeparateHost:
+    """A network namespace reached over a cable, as a context manager; `address` is its IPv4 address."""
+
+    def __init__(self) -> None:
+        self.name = f"farm{os.getpid()}"
+        self._near, self._far = f"near{os.getpid()}", f"far{os.getpid()}"
+        network = f"10.{random.randrange(200, 250)}.{random.randrange(256)}"
+        self.address, self._here = f"{network}.2", f"{network}.1"
+
+    def __enter__(self) -> SeparateHost:
+        _ip("netns", "add", self.name)
+        try:
+            _ip("link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self.name)
+            _ip("address", "add", f"{self._here}/24", "dev", self._near)
+            _ip("link", "set", self._near, "up")
+            self._ip_inside("address", "add", f"{self.address}/24", "dev", self._far)
+            self._ip_inside("link", "set", "lo", "up")
+            self.link("up")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(subprocess.CalledProcessError):
+            _ip("link", "delete", self._near)
+        _ip("netns", "delete", self.name)
+
+    def link(self, state: str) -> None:
+        """Pull the cable at the far end, or put it in again: `down` or `up`."""
+        self._ip_inside("link", "set", self._far, state)
+
+    @contextlib.contextmanager
+    def inside(self) -> Iterator[None]:
+        """Be on the other host for a while: what is started then stays there."""
+        with open("/proc/self/ns/net") as here, open(f"/run/netns/{self.name}") as there:
+            _enter(there.fileno())
+            try:
+                yield
+            finally:
+                _enter(here.fileno())
+
+    def _ip_inside(self, *words: str) -> None:
+        _ip("-n", self.name, *words)
+
+
+def _enter(namespace: int) -> None:
+    if _libc.setns(namespace, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns(2) failed")
+
+
+def _ip(*words: str) -> None:
+    subprocess.run(["ip", *words], check=True, stdin=subprocess.DEVNULL)

@@ -1,0 +1,131 @@
+"""Strangers at the data port: none of their bytes reaches a file, and they hold nothing up for long."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from farm_help import audit, held_at, logs, names_and_digests, wait_for
+
+from testbed.farm import Farm
+
+NewFarm = Callable[..., Farm]
+PutV1 = Callable[[Path, str], Path]
+GARBAGE = b"STRANGER" * 8192
+
+
+class Stranger(threading.Thread):
+    """Connects to every port again and again, until it is told to stop; `served` counts who let it in."""
+
+    def __init__(self, address: str, ports: range, words: bytes, connections: int = 2**31) -> None:
+        super().__init__(daemon=True)
+        self._address, self._ports, self._words = address, ports, words
+        self._stop_asked = threading.Event()
+        self._left = connections
+        self.served = 0
+        self.open: list[socket.socket] = []
+
+    def run(self) -> None:
+        while not self._stop_asked.is_set() and self._left:
+            for port in self._ports:
+                with contextlib.suppress(OSError):
+                    connection = socket.create_connection((self._address, port), timeout=1)
+                    self.served += 1
+                    self._left -= 1
+                    self.open = [*self.open[-20:], connection]
+                    connection.sendall(self._words)
+                if not self._left:
+                    return
+
+    def leave(self) -> None:
+        self._stop_asked.set()
+        self.join()
+        for connection in self.open:
+            connection.close()
+
+
+@contextlib.contextmanager
+def stranger(farm: Farm, words: bytes, connections: int = 2**31) -> Iterator[Stranger]:
+    person = Stranger("127.0.0.1", farm.ports, words, connections)
+    person.start()
+    try:
+        yield person
+    finally:
+        person.leave()
+
+
+def no_trace(farm: Farm) -> bool:
+    """Tell whether nothing of what the strangers sent lies on any drive."""
+    return all(GARBAGE[:8] not in path.read_bytes() for drive in farm.drives for path in drive.iterdir())
+
+
+def _accepts(port: int) -> bool:
+    # Looked up, not connected to: a connection would be the one that netcat takes.
+    wanted = f":{port:04X} "
+    return any(wanted in line and " 0A " in line for line in Path("/proc/net/tcp").read_text().splitlines())
+
+
+@pytest.mark.parametrize("words", [GARBAGE, b"", b"\0" * 31, b"0" * 31])
+@pytest.mark.parametrize("netcat", ["nc.openbsd", "nc.traditional"])
+def test_a_stranger_who_connects_first(new_farm: NewFarm, put_v1: PutV1, words: bytes, netcat: str) -> None:
+    """The listener listens and the plotter, not yet told of it, is held: the stranger's connection comes first."""
+    farm = new_farm(nas_settings={"transfer.netcat": netcat, "transfer.stall_seconds": 5})
+    put_v1(farm.plots, "wanted")
+    manifest = names_and_digests(farm)
+    with held_at(farm, "offer:sent") as held:
+        port = wait_for(lambda: next(filter(_accepts, farm.ports), None), "a listener")
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(words)
+            held.finish()
+    assert no_trace(farm)
+    if held.manager.returncode:
+        assert list(farm.stored()) == []
+        audit(farm, manifest)
+        assert farm.plot_manager().returncode == 0, logs(farm)
+    assert len(farm.stored()) == 1, logs(farm)
+    assert "had no token" in farm.nas.log_text()
+    audit(farm, manifest)
+
+
+@pytest.mark.parametrize("words", [GARBAGE, b""])
+def test_strangers_who_flood_every_port(new_farm: NewFarm, put_v1: PutV1, words: bytes) -> None:
+    farm = new_farm(settings={"transfer.stall_seconds": 5})
+    farm.ports = range(farm.ports.start, farm.ports.start + 3)
+    for side in (farm.plotter, farm.nas):
+        side.change({"transfer.ports": f"{farm.ports.start}-{farm.ports.stop - 1}"})
+    put_v1(farm.plots, "wanted")
+    manifest = names_and_digests(farm)
+    with stranger(farm, words) as crowd:
+        process = farm.start_plot_manager()
+        started = time.monotonic()
+        wait_for(lambda: crowd.served >= 5 or process.poll() is not None, "a stranger who is let in")
+        wait_for(lambda: time.monotonic() - started > 3 or process.poll() is not None, "three seconds of flood")
+        assert no_trace(farm)
+    output = process.communicate(timeout=60)[0]
+    assert crowd.served > 0
+    assert no_trace(farm)
+    if process.returncode:
+        audit(farm, manifest)
+        assert farm.plot_manager().returncode == 0, output + logs(farm)
+    assert len(farm.stored()) == 1
+    audit(farm, manifest)
+
+
+def test_a_sender_with_a_wrong_token_is_a_stranger(farm: Farm, put_v1: PutV1) -> None:
+    """Whole as it is, a plot behind another token than the one that travelled over ssh is not taken."""
+    put_v1(farm.plots, "wanted")
+    forged = put_v1(farm.root, "forged").read_bytes()
+    manifest = names_and_digests(farm)
+    with held_at(farm, "offer:sent") as held:
+        port = wait_for(lambda: next(filter(_accepts, farm.ports), None), "a listener")
+        with socket.create_connection(("127.0.0.1", port)) as connection, contextlib.suppress(OSError):
+            connection.sendall(b"0123456789abcdef0123456789abcdef" + forged)
+        held.finish()
+    assert held.manager.returncode == 0, logs(farm)
+    audit(farm, manifest)
+    assert len(farm.stored()) == 1

@@ -1,0 +1,212 @@
+"""A farm with plots in it, and what a fault test does: stop it somewhere, break something, look, let it finish."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import psutil
+
+from plotfarm.base.checkpoints import STOP_AT
+from testbed.farm import Farm
+from testbed.plots import PlotShop, v1_name
+from tests.faults import auditor
+
+# Short limits: a fault is noticed in seconds. The beat leaves room for a busy machine.
+LIMITS = {"transfer.beat_seconds": 0.2, "transfer.silence_seconds": 2, "transfer.stall_seconds": 2.5}
+REST_SECONDS = 25.0  # by then everything must have ended by itself, on a busy machine too
+Found = TypeVar("Found")
+
+
+class Scene:
+    """A farm, the plots that were put into it, and the run that is on."""
+
+    def __init__(self, farm: Farm, drives: Sequence[Path] | None = None) -> None:
+        self.farm = farm
+        self.drives = list(farm.drives if drives is None else drives)
+        self.manifest: dict[str, tuple[str, int]] = {}
+        self.run: subprocess.Popen[str] | None = None
+
+    def add(self, *plots: Path) -> None:
+        """Note plots in the manifest, before anything can happen to them."""
+        self.manifest |= auditor.manifest(plots)
+
+    @property
+    def scope(self) -> auditor.Scope:
+        """Where the auditor looks."""
+        farm = self.farm
+        daemon = farm.sshd.daemon
+        return auditor.Scope(
+            [farm.plots], self.drives, [farm.nas.locks, farm.plotter.locks], str(farm.root), farm.ports,
+            [] if daemon is None else [daemon],
+        )  # fmt: skip
+
+    # ---- Getting somewhere ----
+
+    def start(self, environment: Mapping[str, str] | None = None) -> None:
+        """Start plot_manager.py, and do not wait."""
+        self.run = self.farm.start_plot_manager(environment=environment, output=subprocess.DEVNULL)
+
+    def start_and_stop_at(self, side: str, state: str) -> psutil.Process:
+        """Start plot_manager.py; return the process that stopped itself at `state` (side: `plotter` or `nas`)."""
+        stop = {STOP_AT: state}
+        self.farm.set_nas_environment(stop if side == "nas" else {})
+        self.start(stop if side == "plotter" else None)
+        stopped = wait_for(self.stopped, f"nothing stopped at {state}", self)
+        self.farm.set_nas_environment({})  # read again only by the next session
+        return stopped[0]
+
+    def stopped(self) -> list[psutil.Process]:
+        """Return the farm's processes that are stopped."""
+        return [process for process in self.processes() if _status(process) == psutil.STATUS_STOPPED]
+
+    def processes(self) -> list[psutil.Process]:
+        """Return the farm's processes, but the sshd that stays."""
+        found = []
+        for pid in auditor.processes(self.scope):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found.append(psutil.Process(pid))
+        return found
+
+    def roles(self) -> dict[str, list[psutil.Process]]:
+        """Return the farm's processes by what they are."""
+        roles: dict[str, list[psutil.Process]] = {}
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                roles.setdefault(_role(process), []).append(process)
+        return roles
+
+    def victim(self, role: str) -> psutil.Process:
+        """Return the process of a role, as soon as there is one."""
+        return wait_for(lambda: self.roles().get(role, []), f"there is no {role}", self)[0]
+
+    # ---- Coming to rest ----
+
+    def rest(self) -> None:
+        """Wait until all has ended by itself; what was stopped goes on, so that it can."""
+        deadline = time.monotonic() + REST_SECONDS
+        while busy := self.busy():
+            for process in self.stopped():
+                resume(process)
+            assert time.monotonic() < deadline, "\n".join([f"not at rest: {busy}", self.logs()])
+            time.sleep(0.05)
+
+    def busy(self) -> list[str]:
+        """Return what keeps the farm from being at rest."""
+        if self.run is not None:
+            self.run.poll()  # reaps it
+        return auditor.still_busy(self.scope)
+
+    def audit(self, *, finished: bool = False) -> None:
+        """Fail with every violation and the logs, if there is one."""
+        violations = auditor.audit(self.manifest, self.scope, finished=finished)
+        assert violations == [], "\n".join([*violations, self.logs()])
+
+    def finish(self, tries: int = 1) -> None:
+        """Let the next run finish the work and audit the outcome."""
+        for _ in range(tries):
+            done = self.farm.plot_manager()
+            if done.returncode == 0:
+                break
+        assert done.returncode == 0, "\n".join([done.stdout, done.stderr, self.logs()])
+        self.rest()
+        self.audit(finished=True)
+
+    def rest_and_finish(self) -> None:
+        """After a fault: all ends by itself, nothing is wrong, and the next run finishes the work."""
+        self.rest()
+        self.audit()
+        self.finish()
+
+    def status(self) -> int:
+        """Wait for the run that is on and return its exit status."""
+        assert self.run is not None
+        return self.run.wait(REST_SECONDS)
+
+    def logs(self) -> str:
+        """Return what both sides logged: for the messages of failing tests."""
+        return f"--- plotter\n{self.farm.plotter.log_text()}\n--- NAS\n{self.farm.nas.log_text()}"
+
+    def end(self) -> None:
+        """Kill what a failed test has left, so that the next one finds no trace of it."""
+        for process in self.processes():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        if self.run is not None:
+            self.run.wait()
+
+
+@contextlib.contextmanager
+def scene(farm: Farm, drives: Sequence[Path] | None = None) -> Iterator[Scene]:
+    """Give a farm that is already open as a scene, and leave nothing of it running."""
+    scene = Scene(farm, drives)
+    try:
+        yield scene
+    finally:
+        scene.end()
+
+
+@contextlib.contextmanager
+def one_plot(root: Path, shop: PlotShop, **more: object) -> Iterator[Scene]:
+    """Make a farm with short limits and one real plot of 4 MB; `more`: settings for both sides."""
+    settings = {**LIMITS, **{name.replace("__", "."): value for name, value in more.items()}}
+    with Farm(root / "farm", settings=settings) as farm, scene(farm) as made:
+        made.add(shop.v1(farm.plots))
+        yield made
+
+
+def unknown_plot(directory: Path, seed: str, size: int) -> Path:
+    """Make a plot with a header that nobody knows, of any size: what it holds is not zero, and never repeats."""
+    path = directory / v1_name(seed, 32)
+    path.write_bytes(random.Random(seed).randbytes(size))
+    return path
+
+
+def wait_for(look: Callable[[], Found], complaint: str, scene: Scene, seconds: float = REST_SECONDS) -> Found:
+    """Look until there is something to see and return it; fail with the logs if that takes too long."""
+    deadline = time.monotonic() + seconds
+    while True:
+        began = time.monotonic()
+        if seen := look():
+            return seen
+        assert began < deadline, f"{complaint}\n{scene.logs()}"
+        time.sleep(max(0.005, 2 * (time.monotonic() - began)))  # looking through /proc must not take the CPU
+
+
+def resume(process: psutil.Process) -> None:
+    """Let a stopped process go on; nothing happens if it is gone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process.pid, signal.SIGCONT)
+
+
+def _status(process: psutil.Process) -> str:
+    try:
+        return str(process.status())
+    except psutil.NoSuchProcess:
+        return "gone"
+
+
+def _role(process: psutil.Process) -> str:
+    """Say what a process is, from its command line and its parent's."""
+    words = process.cmdline()
+    parent = process.parent()
+    above = parent.cmdline() if parent is not None else []
+    name = os.path.basename(words[0]) if words else process.name()
+    if "plotfarm.jobs.receive_plot" in words:
+        return "writer" if "plotfarm.jobs.receive_plot" in above else "receiver"
+    if any(word.endswith("plot_manager.py") for word in words):
+        return "plot_manager"
+    if name.startswith("nc"):
+        return "listening nc" if "-l" in words else "sending nc"
+    if name == "ssh":
+        return "ssh master" if "-N" in words else "ssh"
+    if name.startswith("sshd"):
+        return "sshd session"
+    return "script" if name in ("sh", "bash") else f"other: {name}"

@@ -1,0 +1,205 @@
+"""The probe against real directories, a real other process that holds a drive, and a drive that hangs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from plotfarm.base.locks import Lock
+from plotfarm.drives.model import MARKER, Drive, lock_name
+from plotfarm.drives.opening import is_still_mounted, open_mounted
+from plotfarm.drives.probe import probe
+from testbed.mounts import why_no_mounts
+
+# Holds a lock; with the word `until-wanted` only until somebody waits for it, and says what files that one has open.
+HOLDER = """
+import fcntl, os, sys, time
+file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+if sys.argv[2] == "for-ever":
+    sys.stdin.read()
+inode = f":{os.fstat(file).st_ino} "
+waiter = None
+while waiter is None:
+    lines = [line for line in open("/proc/locks") if "->" in line and inode in line]
+    waiter = lines[0].split()[5] if lines else time.sleep(0.005)
+for number in sorted(os.listdir(f"/proc/{waiter}/fd"), key=int):
+    print(number, os.readlink(f"/proc/{waiter}/fd/{number}"))
+"""
+
+
+@contextlib.contextmanager
+def hold(path: Path, how: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, path, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "held\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def make_drives(directory: Path, count: int) -> list[Drive]:
+    drives = []
+    for number in range(count):
+        place = directory / f"drive{number}"
+        place.mkdir()
+        (place / MARKER).touch()
+        drives.append(Drive(str(place), "", f"directory:{place}", 0, "", directory_mode=True))
+    return drives
+
+
+@pytest.fixture
+def drives(tmp_path):
+    return make_drives(tmp_path, 3)
+
+
+def no_helper_left(besides: int | None = None) -> bool:
+    helpers = [child for child in psutil.Process().children() if child.pid != besides]
+    _, alive = psutil.wait_procs(helpers, timeout=20)
+    return not alive
+
+
+def test_room_and_names(drives, tmp_path):
+    place = Path(drives[1].mountpoint)
+    (place / "a.plot").write_bytes(b"x" * 5000)
+    with (place / "b.plot.part").open("wb") as part:
+        part.truncate(10**9)
+    (place / "c.plot").symlink_to("a.plot")
+    (place / "d.plot").mkdir()
+    readings = probe(drives, ["a.plot", "b.plot", "c.plot", "d.plot"], 20, tmp_path / "locks")
+    room = os.statvfs(place)
+    assert [reading.drive for reading in readings] == drives
+    assert [reading.problem for reading in readings] == ["", "", ""]
+    assert readings[1].total_bytes == room.f_blocks * room.f_frsize
+    assert abs(readings[1].free_bytes - room.f_bavail * room.f_frsize) < 10**9
+    assert readings[1].found == {"a.plot": 5000, "b.plot.part": 10**9}
+    assert readings[1].allocated["b.plot.part"] == 0, "a sparse part file takes no room yet"
+    assert readings[1].allocated["a.plot"] >= 5000
+    assert readings[0].found == {}
+    assert no_helper_left()
+
+
+def test_problems_are_answers(drives, tmp_path):
+    (Path(drives[0].mountpoint) / MARKER).unlink()
+    os.rename(drives[1].mountpoint, tmp_path / "moved")
+    first, second, third = probe(drives, ["a.plot"], 20, tmp_path / "locks")
+    assert first.problem == f"not a drive: the marker file {MARKER} is not there"
+    assert second.problem == "cannot be opened: No such file or directory"
+    assert third.problem == ""
+    assert probe([], ["a.plot"], 20, tmp_path / "locks") == []
+
+
+def test_a_symbolic_link_is_not_followed(drives, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(drives[0].mountpoint)
+    (reading,) = probe([Drive(str(link), "", "directory:link", 0, "", True)], [], 20, tmp_path / "locks")
+    assert reading.problem.startswith("cannot be opened")
+
+
+def test_a_drive_that_does_not_answer_costs_the_deadline_and_no_other_drive(drives, tmp_path):
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    with hold(locks / lock_name("probe", drives[1].identity), "for-ever") as holder:
+        for _ in range(2):  # and nothing piles up behind it
+            started = time.monotonic()
+            readings = probe(drives, [], 0.5, locks)
+            assert 0.5 <= time.monotonic() - started < 5
+            assert [reading.problem for reading in readings] == [
+                "", "not answering (an earlier probe of it still hangs)", "",
+            ]  # fmt: skip
+            assert no_helper_left(besides=holder.pid)
+    assert [reading.problem for reading in probe(drives, [], 20, locks)] == ["", "", ""]
+
+
+def test_two_probes_at_the_same_moment_wait_for_each_other(drives, tmp_path):
+    locks = tmp_path / "locks"
+    ours = Lock(locks / "somebody.lock")
+    ours.acquire()  # a lock of this process, which the helper must not inherit
+    lock = locks / lock_name("probe", drives[2].identity)
+    with hold(lock, "until-wanted") as holder:
+        readings = probe(drives, [], 20, locks)
+        opened = dict(line.split(" ", 1) for line in holder.stdout.read().splitlines())
+    assert [reading.problem for reading in readings] == ["", "", ""]
+    assert [opened[number] for number in "012"] == [os.devnull] * 3
+    assert opened["3"].startswith("pipe:")
+    assert set(opened.values()) - {os.devnull, opened["3"]} == {str(lock)}
+    ours.release()
+
+
+def test_an_open_drive_is_noticed_when_its_place_or_marker_goes(drives, tmp_path):
+    directory = open_mounted(drives[0])
+    try:
+        assert is_still_mounted(drives[0], directory)
+        os.unlink(MARKER, dir_fd=directory)
+        assert not is_still_mounted(drives[0], directory)
+        Path(drives[0].mountpoint, MARKER).touch()
+        assert is_still_mounted(drives[0], directory)
+        os.rename(drives[0].mountpoint, tmp_path / "moved")
+        assert not is_still_mounted(drives[0], directory)
+        make_drives(tmp_path / "moved", 0)
+        os.mkdir(drives[0].mountpoint)
+        assert not is_still_mounted(drives[0], directory), "another directory at the same place"
+    finally:
+        os.close(directory)
+
+
+# A FUSE file system whose server never answers: everything on it hangs, as on a dying disk.
+HANGING = """
+import ctypes, os, psutil, sys, time
+from pathlib import Path
+from plotfarm.drives.model import MARKER, Drive
+from plotfarm.drives.probe import probe
+
+base = Path(sys.argv[1])
+drives = []
+for name in ("fine", "dead"):
+    (base / name).mkdir()
+    (base / name / MARKER).touch()
+    drives.append(Drive(str(base / name), "", "directory:" + name, 0, "", True))
+server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.mount(b"dead", os.fsencode(base / "dead"), b"fuse", 0, options) == 0, os.strerror(ctypes.get_errno())
+
+started = time.monotonic()
+problems = [reading.problem for reading in probe(drives, ["a.plot"], 0.5, base / "locks")]
+assert time.monotonic() - started < 5
+assert problems == ["", "not answering within 0.5 s"], problems
+(helper,) = psutil.Process().children()
+problems = [reading.problem for reading in probe(drives, ["a.plot"], 0.5, base / "locks")]
+assert problems == ["", "not answering (an earlier probe of it still hangs)"], problems
+others = [child for child in psutil.Process().children() if child != helper]
+assert not psutil.wait_procs(others, timeout=20)[1], "only one helper stays with a hanging drive"
+assert helper.is_running() and helper.status() != psutil.STATUS_ZOMBIE
+
+os.close(server)  # the drive comes to life, with an error
+helper.wait(20)
+problems = [reading.problem for reading in probe(drives, ["a.plot"], 20, base / "locks")]
+assert problems[0] == "" and "Transport endpoint is not connected" in problems[1], problems
+print("proved")
+"""
+
+
+@pytest.mark.root
+def test_a_hanging_file_system(tmp_path):
+    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        pytest.skip("needs root and /dev/fuse to mount a file system that never answers")
+    if reason := why_no_mounts():
+        pytest.skip(reason)
+    done = subprocess.run(
+        ["unshare", "--mount", "--propagation", "private", sys.executable, "-c", textwrap.dedent(HANGING), tmp_path],
+        capture_output=True, text=True, timeout=100, cwd=Path(__file__).parents[2], check=False,
+    )  # fmt: skip
+    assert done.stdout == "proved\n", done.stderr

@@ -1,0 +1,172 @@
+"""Locks between real processes."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.locks import (
+    Lock,
+    LockBusy,
+    holder,
+    is_alive,
+    last_content,
+    process_started,
+    refuse_network_directory,
+)
+from testbed.plots import CHECKOUT
+
+# Takes a lock, optionally starts a child in a given way, says so, and waits for the end of its input.
+TAKER = """
+import os, subprocess, sys
+from pathlib import Path
+from plotfarm.base.locks import Lock
+lock = Lock(Path(sys.argv[1]))
+lock.acquire(wait="wait" in sys.argv, plot="x.plot")
+child = 0
+if "exec" in sys.argv:
+    child = subprocess.Popen(["sleep", "1000"], close_fds=False).pid
+if "fork" in sys.argv:
+    child = os.fork()
+    if child == 0:
+        sys.stdin.read()
+        os._exit(0)
+print(child, flush=True)
+sys.stdin.read()
+"""
+
+
+def taker(path: Path, *how: str) -> tuple[subprocess.Popen[bytes], int]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", TAKER, str(path), *how], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    return process, int(process.stdout.readline())
+
+
+def test_a_second_process_finds_it_busy_and_learns_by_whom(tmp_path: Path) -> None:
+    path = tmp_path / "locks" / "a.lock"
+    process, _ = taker(path)
+    with pytest.raises(LockBusy, match=f"a.lock is held by process {process.pid}") as busy:
+        Lock(path).acquire()
+    assert busy.value.holder["plot"] == "x.plot"
+    content = holder(path)
+    assert content is not None
+    assert is_alive(content)
+    process.communicate()
+    assert holder(path) is None
+    assert last_content(path)["plot"] == "x.plot"
+    assert not is_alive(last_content(path))
+    with Lock(path) as lock:
+        assert lock.previous["plot"] == "x.plot"
+
+
+def test_kill_frees_it(tmp_path: Path) -> None:
+    process, _ = taker(tmp_path / "a.lock")
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    lock = Lock(tmp_path / "a.lock")
+    lock.acquire()
+    lock.release()
+
+
+def test_a_stopped_holder_keeps_it(tmp_path: Path) -> None:
+    process, _ = taker(tmp_path / "a.lock")
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(LockBusy):
+        Lock(tmp_path / "a.lock").acquire()
+    process.send_signal(signal.SIGCONT)
+    process.communicate()
+
+
+def test_a_program_that_is_started_meanwhile_does_not_inherit_it(tmp_path: Path) -> None:
+    process, child = taker(tmp_path / "a.lock", "exec")
+    try:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert psutil.pid_exists(child)
+        Lock(tmp_path / "a.lock").acquire()
+    finally:
+        psutil.Process(child).kill()
+        process.communicate()
+
+
+def test_a_forked_child_holds_it_too(tmp_path: Path) -> None:
+    process, child = taker(tmp_path / "a.lock", "fork")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with pytest.raises(LockBusy):
+        Lock(tmp_path / "a.lock").acquire()
+    forked = psutil.Process(child)
+    forked.kill()
+    psutil.wait_procs([forked], timeout=10)
+    lock = Lock(tmp_path / "a.lock")
+    lock.acquire(wait=True)
+    lock.release()
+    process.communicate()
+
+
+def test_who_waits_gets_it(tmp_path: Path) -> None:
+    lock = Lock(tmp_path / "a.lock")
+    lock.acquire()
+    waiting = subprocess.Popen(
+        [sys.executable, "-c", TAKER, str(lock.path), "wait"],
+        cwd=CHECKOUT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    with pytest.raises(subprocess.TimeoutExpired):
+        waiting.wait(0.3)
+    lock.release()
+    assert waiting.stdout is not None
+    assert waiting.stdout.readline() == b"0\n"
+    waiting.communicate()
+
+
+def test_a_used_again_pid_is_not_taken_for_the_holder() -> None:
+    """Init has run for longer than whoever wrote this."""
+    started = process_started(1)
+    assert started is not None
+    assert is_alive({"pid": 1, "started": started})
+    assert not is_alive({"pid": 1, "started": started + 1})
+    assert not is_alive({})
+    assert process_started(2**22 + 1) is None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b"\xff\xfe", b"null"])
+def test_senseless_content_does_not_matter(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.lock"
+    path.write_bytes(content)
+    assert last_content(path) == {}
+    with Lock(path) as lock:
+        assert lock.previous == {}
+        assert json.loads(path.read_text())["pid"]
+
+
+def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "a.lock").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"):
+        Lock(tmp_path / "a.lock").acquire()
+    assert victim.read_text() == "precious"
+
+
+def test_a_shorter_content_leaves_nothing_of_the_longer(tmp_path: Path) -> None:
+    with Lock(tmp_path / "a.lock") as lock:
+        lock.update(plot="x" * 1000)
+        lock.update(plot="y")
+        assert json.loads((tmp_path / "a.lock").read_text())["plot"] == "y"
+
+
+def test_a_local_directory_is_fine(tmp_path: Path) -> None:
+    refuse_network_directory(tmp_path / "new")
+    assert (tmp_path / "new").is_dir()
+    assert issubclass(LockBusy, PlotfarmError)

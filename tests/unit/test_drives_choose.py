@@ -1,0 +1,161 @@
+"""Which drive is next: properties that must hold for every farm, and the reasons in words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from plotfarm.drives.choose import DEFAULT_PLOT_BYTES, arriving_plot_bytes, in_order, judge, select
+from plotfarm.drives.model import Arrival, Drive, Reading
+
+PLOT = 100
+MINIMUM = 7
+
+
+def drive(number: int, device_number: int | None = None) -> Drive:
+    place = f"/mnt/enclosure0/front/column{number // 6}/drive{number}"
+    return Drive(place, f"/dev/sd{number}", f"uuid:{number}", device_number or 100 + number, "xfs")
+
+
+def arrival(number: int, size: int = PLOT, written: int = 0, alive: bool = True, plot: str = "p.plot") -> Arrival:
+    return Arrival(plot, size, written, f"uuid:{number}", "plotter", 0.0, alive)
+
+
+def reading(number: int, free: int, problem: str = "", allocated: dict[str, int] | None = None) -> Reading:
+    if problem:
+        return Reading(drive(number), problem)
+    return Reading(drive(number), "", 10_000, free, {}, allocated or {})
+
+
+@st.composite
+def farms(draw: st.DrawFn) -> tuple[list[Reading], list[Arrival], set[str], str]:
+    numbers = range(draw(st.integers(0, 8)))
+    readings = [
+        reading(number, draw(st.integers(0, 500)), draw(st.sampled_from(["", "", "", "not answering"])))
+        for number in numbers
+    ]
+    arrivals = [
+        arrival(number, PLOT, draw(st.integers(0, PLOT)), draw(st.booleans()))
+        for number in numbers
+        if draw(st.integers(0, 3)) == 0
+    ]
+    ways = st.sampled_from(["identity", "name", "mountpoint", "device"])
+    offlined = {getattr(drive(number), draw(ways)) for number in numbers if draw(st.integers(0, 4)) == 0}
+    current = draw(st.sampled_from(["", "/mnt/gone", *(drive(number).mountpoint for number in numbers)]))
+    return readings, arrivals, offlined, current
+
+
+@given(farms(), st.sampled_from(["fill", "spread"]), st.booleans())
+def test_nothing_unsafe_is_ever_offered(farm, policy, running):
+    readings, arrivals, offlined, current = farm
+    verdicts = judge(readings, arrivals, offlined, PLOT, MINIMUM)
+    assert [verdict.drive for verdict in verdicts] == [one.drive for one in readings]
+    offered = in_order(verdicts, policy, current)
+    chosen = select(verdicts, policy, current, running)
+    by_drive = {one.drive: one for one in readings}
+    for verdict in [*offered, *([chosen] if chosen and not (running and chosen.drive.mountpoint == current) else [])]:
+        read = by_drive[verdict.drive]
+        to_come = sum(a.bytes - a.written_bytes for a in arrivals if a.identity == verdict.drive.identity)
+        assert read.problem == ""
+        assert read.free_bytes - to_come >= PLOT + MINIMUM
+        ways = {verdict.drive.identity, verdict.drive.name, verdict.drive.mountpoint, verdict.drive.device}
+        assert not ways & offlined
+        assert all(a.alive for a in arrivals if a.identity == verdict.drive.identity)
+    busy = {a.identity for a in arrivals}
+    assert not busy & {verdict.drive.identity for verdict in offered}
+    assert sorted(v.drive.identity for v in offered) == sorted(
+        v.drive.identity for v in verdicts if v.usable and v.drive.identity not in busy
+    )
+
+
+@given(farms())
+def test_fill_takes_the_lowest_and_the_receiver_the_configured_first(farm):
+    readings, arrivals, offlined, current = farm
+    verdicts = judge(readings, arrivals, offlined, PLOT, MINIMUM)
+    usable = [verdict.drive for verdict in verdicts if verdict.usable]
+    chosen = select(verdicts, "fill", current, False)
+    assert (chosen.drive if chosen else None) == (usable[0] if usable else None)
+    offered = [verdict.drive for verdict in in_order(verdicts, "fill", current)]
+    rest = [one for one in offered if one.mountpoint != current]
+    assert rest == sorted(rest, key=lambda one: int(one.identity.removeprefix("uuid:")))
+    if current in [one.mountpoint for one in offered]:
+        assert offered[0].mountpoint == current
+
+
+@given(farms(), st.sampled_from(["fill", "spread"]))
+def test_a_drive_with_a_running_transfer_is_never_changed_away_from(farm, policy):
+    readings, arrivals, offlined, current = farm
+    verdicts = judge(readings, arrivals, offlined, PLOT, MINIMUM)
+    if current in [verdict.drive.mountpoint for verdict in verdicts]:
+        chosen = select(verdicts, policy, current, True)
+        assert chosen is not None
+        assert chosen.drive.mountpoint == current
+
+
+@given(st.integers(0, 1000), st.integers(1, 400), st.integers(0, 400), st.integers(0, 400))
+def test_room_is_never_counted_twice(free, size, on_drive, reported):
+    """What the drive counts of the part file is gone from its free room already, whatever the lock says."""
+    arriving = arrival(1, size, min(reported, size))
+    known = reading(1, free, allocated={"p.plot.part": on_drive})
+    (verdict,) = judge([known], [arriving], (), PLOT, 0)
+    assert verdict.room_bytes == free - max(0, size - on_drive)
+    (unseen,) = judge([reading(1, free)], [arriving], (), PLOT, 0)
+    assert unseen.room_bytes == free - (size - min(reported, size))
+
+
+def test_spread_takes_the_most_room_and_keeps_the_configured_within_one_plot():
+    verdicts = judge([reading(1, 300), reading(2, 900), reading(3, 810)], [], (), PLOT, 0)
+    assert [v.drive.name for v in in_order(verdicts, "spread", "")] == ["drive2", "drive3", "drive1"]
+    assert select(verdicts, "spread", drive(3).mountpoint, False).drive.name == "drive3"
+    assert select(verdicts, "spread", drive(1).mountpoint, False).drive.name == "drive2"
+
+
+def test_busy_drives_count_for_the_drive_manager_but_not_for_a_second_stream():
+    verdicts = judge([reading(1, 900), reading(2, 900)], [arrival(1)], (), PLOT, 0)
+    assert select(verdicts, "fill", "", False).drive.name == "drive1"
+    assert [v.drive.name for v in in_order(verdicts, "fill", drive(1).mountpoint)] == ["drive2"]
+
+
+def test_directories_on_one_file_system_share_its_room():
+    one, other = (Reading(drive(number, device_number=5), "", 1000, 250) for number in (1, 2))
+    verdicts = judge([one, other], [arrival(1)], (), PLOT, 0)
+    assert [v.room_bytes for v in verdicts] == [150, 150]
+
+
+@pytest.mark.parametrize(
+    ("given_reading", "arrivals", "offlined", "why"),
+    [
+        (reading(1, 5907), [], [], "room for 59 plots"),
+        (reading(1, 107), [], [], "room for 1 plot"),
+        (reading(1, 106), [], [], "full: room for 0 plots (99 B of the 100 B that one takes)"),
+        (reading(1, 5000), [], ["drive1"], "offlined"),
+        (reading(1, 5000), [], ["drive10"], "room for 49 plots"),
+        (reading(1, 0, "not answering within 10 s"), [], [], "not answering within 10 s"),
+        (reading(1, 1007), [arrival(1)], [], "room for 9 plots; a plot is arriving there now"),
+        (reading(1, 157), [arrival(1)], [], "full: room for 0 plots (50 B of the 100 B that one takes); "
+                                            "a plot is arriving there now"),
+        (reading(1, 5000), [arrival(1, alive=False)], [], "not answering: a writer that was ended still hangs there"),
+    ],
+)  # fmt: skip
+def test_the_reason_in_words(given_reading, arrivals, offlined, why):
+    (verdict,) = judge([given_reading], arrivals, offlined, PLOT, MINIMUM)
+    assert verdict.why == why
+    assert verdict.usable == why.startswith("room for")
+
+
+def test_the_chosen_one_says_what_took_it():
+    verdicts = judge([reading(1, 5907), replace(reading(2, 6900))], [], (), PLOT, MINIMUM)
+    assert select(verdicts, "fill", "", False).why == "taken: the lowest drive with room (59 plots)"
+    assert select(verdicts, "spread", "", False).why == "taken: the most room (68 plots)"
+    assert select(verdicts, "fill", drive(2).mountpoint, True).why.startswith("taken: a plot is arriving there")
+    assert select([], "fill", "", False) is None
+    assert select([], "spread", "", True) is None
+
+
+def test_the_size_to_plan_with():
+    assert arriving_plot_bytes([]) == DEFAULT_PLOT_BYTES == 108_995_911_228
+    assert arriving_plot_bytes([5, 9, 7]) == 9
+    assert arriving_plot_bytes([5] * 20 + [99]) == 5

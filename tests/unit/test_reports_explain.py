@@ -1,0 +1,108 @@
+"""The table of `--explain` at every width, its colours, and the same as JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from plotfarm.drives.choose import Choice
+from plotfarm.drives.model import Drive, Verdict
+from plotfarm.reports.explain import as_json, as_text, reasons_in_short, wants_colour
+
+
+def verdict(number: int, why: str, plots: int = 0, total: int = 12 * 10**12) -> Verdict:
+    place = f"/mnt/enclosure0/front/column{number // 6}/drive{number}"
+    drive = Drive(place, f"/dev/sd{number}", f"uuid:{number}", number, "xfs")
+    return Verdict(drive, plots > 0, why, plots * 10**11, plots * 10**11, plots, total)
+
+
+VERDICTS = (
+    verdict(2, "full: room for 0 plots"),
+    verdict(17, "room for 58 plots", 58),
+    verdict(18, "room for 3 plots", 3),
+    verdict(19, "not answering (an earlier probe of it still hangs)", total=0),
+    verdict(20, "not mounted", total=0),
+)
+CHOSEN = Verdict(VERDICTS[1].drive, True, "taken: the lowest drive with room (58 plots)", room_plots=58)
+CHOICE = Choice(VERDICTS[0].drive.mountpoint, CHOSEN, VERDICTS, "fill", 108_995_911_228, False)
+
+
+def test_the_table():
+    assert as_text(CHOICE).splitlines() == [
+        "   DRIVE    MOUNTPOINT                                  FREE  PLOTS  WHY",
+        "   drive2   /mnt/enclosure0/front/column0/drive2         0 B      0  full: room for 0 plots",
+        "=> drive17  /mnt/enclosure0/front/column2/drive17    5.3 TiB     58  "
+        "taken: the lowest drive with room (58 plots)",
+        "   drive18  /mnt/enclosure0/front/column3/drive18  279.4 GiB      3  room for 3 plots",
+        "   drive19  /mnt/enclosure0/front/column3/drive19          -      -  "
+        "not answering (an earlier probe of it still hangs)",
+        "   drive20  /mnt/enclosure0/front/column3/drive20          -      -  not mounted",
+        "",
+        "The configured plot drive is /mnt/enclosure0/front/column0/drive2; "
+        "the next run of drive_manager.py makes it /mnt/enclosure0/front/column2/drive17.",
+        "",
+        "Room for 61 plots of 101.5 GiB in all, policy fill.",
+    ]
+
+
+def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost():
+    words = as_text(CHOICE).split()
+    for width in range(70, 200):
+        text = as_text(CHOICE, width)
+        assert max(map(len, text.splitlines())) <= width
+        assert text.split() == words
+
+
+def test_columns_line_up():
+    lines = as_text(CHOICE).splitlines()[:6]
+    column = lines[0].index("WHY")
+    assert [line[column - 2 : column] for line in lines] == ["  "] * 6
+    assert all(line[column] != " " for line in lines)
+
+
+def test_colour_changes_nothing_but_colour():
+    import re
+
+    coloured = as_text(CHOICE, 100, colour=True)
+    assert "\033[1;32m=> drive17" in coloured
+    assert re.sub(r"\033\[[0-9;]*m", "", coloured) == as_text(CHOICE, 100)
+
+
+def test_colour_only_on_a_terminal_that_wants_it(monkeypatch):
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    assert wants_colour(Terminal())
+    assert not wants_colour(io.StringIO())
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not wants_colour(Terminal())
+
+
+def test_json_has_the_same_facts():
+    facts = json.loads(as_json(CHOICE))
+    assert facts["configured"] == VERDICTS[0].drive.mountpoint
+    assert facts["chosen"] == CHOSEN.drive.mountpoint
+    assert [(one["drive"], one["chosen"], one["usable"]) for one in facts["drives"]] == [
+        ("drive2", False, False), ("drive17", True, True), ("drive18", False, True),
+        ("drive19", False, False), ("drive20", False, False),
+    ]  # fmt: skip
+    assert facts["drives"][1]["why"] == CHOSEN.why
+    assert facts["drives"][2]["room_plots"] == 3
+
+
+def test_a_mountpoint_cannot_write_to_the_terminal():
+    bad = Verdict(Drive("/mnt/\033[31mdrive\n1", "/dev/sda", "uuid:1", 1, "xfs"), False, "not mounted")
+    text = as_text(Choice("", None, (bad,), "fill", 1, False))
+    assert "\033" not in text
+    assert len([line for line in text.splitlines() if "not mounted" in line]) == 1
+
+
+def test_without_drives_and_without_room():
+    assert as_text(Choice("", None, (), "fill", 1, False)).startswith("No plot drives found")
+    full = Choice("/mnt/hdd1", None, VERDICTS[:1], "fill", 1, False)
+    assert "No drive can take a plot. The configured plot drive is /mnt/hdd1." in as_text(full)
+    assert reasons_in_short([*VERDICTS, *VERDICTS[:1]]).startswith("2 full, ")
+    assert "1 not answering" in reasons_in_short(VERDICTS)
