@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from plotfarm.base.errors import CommandFailed
+
+_REAP_SECONDS = 1.0
 
 # cron's PATH is often only /usr/bin:/bin.
 SEARCH_PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])
@@ -58,24 +61,42 @@ def spawn(
     )
 
 
-def run(argv: Sequence[str], *, timeout_seconds: float, input_text: str | None = None) -> Completed:
-    """Run a short command to its end; CommandFailed if it cannot be started or takes too long."""
+def run(
+    argv: Sequence[str],
+    *,
+    timeout_seconds: float,
+    input_text: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Completed:
+    """Run a short command to its end; CommandFailed if it cannot be started or takes too long.
+
+    A command that does not even end when it is killed, because a dying disk holds it in the kernel, is left behind.
+    """
     try:
-        done = subprocess.run(
+        process = subprocess.Popen(
             argv,
-            input=input_text,
-            stdin=None if input_text is not None else subprocess.DEVNULL,
-            capture_output=True,
+            stdin=subprocess.PIPE if input_text is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            timeout=timeout_seconds,
-            check=False,
+            env={**os.environ, **environment} if environment else None,
         )
     except FileNotFoundError:
         raise CommandFailed(f"{argv[0]} is not installed or not on the PATH") from None
+    except OSError as error:
+        raise CommandFailed(f"{argv[0]} cannot be started: {error.strerror}") from None
+    try:
+        output, errors = process.communicate(input_text, timeout_seconds)
     except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_REAP_SECONDS)
         raise CommandFailed(f"{argv[0]} did not end within {timeout_seconds:g} seconds") from None
-    return Completed(done.returncode, done.stdout, done.stderr)
+    except BaseException:
+        process.kill()
+        raise
+    return Completed(process.returncode, output, errors)
 
 
 def end(process: subprocess.Popen[bytes], grace_seconds: float = 2.0) -> int:

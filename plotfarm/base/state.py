@@ -1,29 +1,22 @@
-"""What a host remembers: one SQLite file (WAL) in the state directory.
-
-The farm never depends on it. If it cannot be opened or written, that is logged once and the memory of
-this run lives in RAM: plots still move.
-"""
+"""What a host remembers of transfers, plot directories and drives."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
-import sqlite3
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_LOG = logging.getLogger(__name__)
-_BUSY_SECONDS = 5.0
+from plotfarm.base.database import Database
+
 _KEEP_READINGS_SECONDS = 14 * 86400
+_KEEP_DAILY_SECONDS = 366 * 86400
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS transfers (
     id INTEGER PRIMARY KEY, finished REAL NOT NULL, plot TEXT NOT NULL, kind TEXT NOT NULL,
     source TEXT NOT NULL, target TEXT NOT NULL, plotter TEXT NOT NULL, bytes INTEGER NOT NULL,
     seconds REAL NOT NULL, digest TEXT NOT NULL, segments TEXT NOT NULL, result TEXT NOT NULL,
-    inode INTEGER NOT NULL, mtime_ns INTEGER NOT NULL
+    inode INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, k INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS transfers_by_plot ON transfers (plot, finished);
 CREATE INDEX IF NOT EXISTS transfers_by_time ON transfers (finished);
@@ -39,7 +32,8 @@ CREATE TABLE IF NOT EXISTS observations (
 CREATE TABLE IF NOT EXISTS known_drives (
     identity TEXT PRIMARY KEY, mountpoint TEXT NOT NULL, device TEXT NOT NULL, seen REAL NOT NULL
 );
-PRAGMA user_version = 1;
+CREATE TABLE IF NOT EXISTS told (what TEXT PRIMARY KEY, up_to INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS daily (time REAL PRIMARY KEY, plots INTEGER NOT NULL, made INTEGER NOT NULL);
 """
 
 
@@ -60,6 +54,7 @@ class Transfer:
     result: str
     inode: int = 0  # of the stored file, with mtime_ns: proof that it is still the file that was digested
     mtime_ns: int = 0
+    k: int = 0  # 0: not known
 
 
 @dataclass(frozen=True)
@@ -74,91 +69,109 @@ class Room:
     hours_left: float | None  # until full at the present pace; None: not filling up
 
 
+@dataclass(frozen=True)
+class Daily:
+    """One reading of the daily numbers."""
+
+    time: float  # Unix time
+    plots: int  # on the drives then
+    made: int  # plots that had arrived since the reading before
+
+
 class State:
     """The remembered facts of this host. Every method works also when the disk does not."""
 
     def __init__(self, directory: Path) -> None:
-        self.path = directory / "state.sqlite"
-        try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._database = self._open(str(self.path))
-        except (OSError, sqlite3.Error) as error:
-            _LOG.error("Cannot use the state database %s (%s): this run remembers nothing", self.path, error)
-            self._database = self._open(":memory:")
-
-    @staticmethod
-    def _open(path: str) -> sqlite3.Connection:
-        database = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        if database.execute("PRAGMA user_version").fetchone()[0] < 1:
-            database.executescript(_TABLES)
-        return database
-
-    @contextlib.contextmanager
-    def _tolerant(self) -> Iterator[None]:
-        try:
-            yield
-        except (sqlite3.Error, UnicodeError, OverflowError) as error:  # the latter two: what SQLite cannot hold
-            _LOG.error("The state database %s cannot be used: %s", self.path, error)
+        self.database = Database(directory)
+        self.database.prepare(_TABLES)
 
     def close(self) -> None:
         """Close the database."""
-        with self._tolerant():
-            self._database.close()
+        self.database.close()
 
     def record_transfer(self, transfer: Transfer, keep: int = 100_000) -> None:
         """Remember a transfer; at most about `keep` rows stay, the oldest go first."""
         fields = transfer.__dict__
-        with self._tolerant():
-            self._database.execute(
-                f"INSERT INTO transfers ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})",  # noqa: S608
-                tuple(fields.values()),
-            )
-            self._database.execute("DELETE FROM transfers WHERE id <= (SELECT max(id) FROM transfers) - ?", (keep,))
+        self.database.write(
+            f"INSERT INTO transfers ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})",  # noqa: S608
+            tuple(fields.values()),
+        )
+        self.database.write("DELETE FROM transfers WHERE id <= (SELECT max(id) FROM transfers) - ?", (keep,))
 
     def transfers(self, *, since: float = 0.0, plot: str | None = None, limit: int = 1000) -> list[Transfer]:
         """Return the newest transfers first, since a Unix time, of one plot name or of all."""
         columns = ", ".join(Transfer.__dataclass_fields__)
         where = "finished >= ?" + (" AND plot = ?" if plot is not None else "")
         values: list[float | str] = [since, plot] if plot is not None else [since]
-        rows: list[tuple[object, ...]] = []
-        with self._tolerant():
-            rows = self._database.execute(
-                f"SELECT {columns} FROM transfers WHERE {where} ORDER BY id DESC LIMIT {int(limit)}",  # noqa: S608
-                values,
-            ).fetchall()
-        return [Transfer(*row) for row in rows]  # type: ignore[arg-type]
+        rows = self.database.rows(
+            f"SELECT {columns} FROM transfers WHERE {where} ORDER BY id DESC LIMIT {int(limit)}",  # noqa: S608
+            values,
+        )
+        return [Transfer(*row) for row in rows]
 
     def stored_bytes_since(self, plotter: str, since: float) -> int:
         """Return how many bytes one plotter has had stored here since a Unix time."""
-        with self._tolerant():
-            row = self._database.execute(
-                "SELECT coalesce(sum(bytes), 0) FROM transfers "
-                "WHERE plotter = ? AND finished >= ? AND result = 'stored'",
-                (plotter, since),
-            ).fetchone()
-            return int(row[0])
-        return 0
+        rows = self.database.rows(
+            "SELECT coalesce(sum(bytes), 0) FROM transfers WHERE plotter = ? AND finished >= ? AND result = 'stored'",
+            (plotter, since),
+        )
+        return int(rows[0][0]) if rows else 0
+
+    def stored_since(self, since: float) -> tuple[int, int]:
+        """Return how many plots, and how many bytes of them, were stored here since a Unix time."""
+        rows = self.database.rows(
+            "SELECT count(*), coalesce(sum(bytes), 0) FROM transfers WHERE finished >= ? AND result = 'stored'",
+            (since,),
+        )
+        return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
+
+    def first_stored(self) -> float | None:
+        """Return when the first plot that is remembered was stored, as Unix time, or None."""
+        rows = self.database.rows("SELECT min(finished) FROM transfers WHERE result = 'stored'")
+        return float(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    def newly_stored(self) -> list[Transfer]:
+        """Return the plots that were stored here since the last call that ended well, oldest first.
+
+        The first call begins to count: it returns none. Inside a transaction the call counts only with the rest.
+        """
+        newest = self.database.rows("SELECT coalesce(max(id), 0) FROM transfers")
+        before = self.database.rows("SELECT up_to FROM told WHERE what = 'transfers'")
+        if not newest or newest == before:
+            return []
+        self.database.write("INSERT OR REPLACE INTO told VALUES ('transfers', ?)", newest[0])
+        if not before:
+            return []
+        columns = ", ".join(Transfer.__dataclass_fields__)
+        rows = self.database.rows(
+            f"SELECT {columns} FROM transfers WHERE id > ? AND id <= ? AND result = 'stored' ORDER BY id",  # noqa: S608
+            (before[0][0], newest[0][0]),
+        )
+        return [Transfer(*row) for row in rows]
+
+    def record_daily(self, daily: Daily) -> None:
+        """Remember a reading of the daily numbers, for a year."""
+        self.database.write("DELETE FROM daily WHERE time < ?", (daily.time - _KEEP_DAILY_SECONDS,))
+        self.database.write("INSERT OR REPLACE INTO daily VALUES (?, ?, ?)", (daily.time, daily.plots, daily.made))
+
+    def last_daily(self) -> Daily | None:
+        """Return the newest reading of the daily numbers, or None."""
+        rows = self.database.rows("SELECT time, plots, made FROM daily ORDER BY time DESC LIMIT 1")
+        return Daily(*rows[0]) if rows else None
 
     def journal_nas(self, source: str) -> str | None:
         """Return the NAS that a plot was last offered to without a known end, or None."""
-        with self._tolerant():
-            row = self._database.execute("SELECT nas FROM journal WHERE source = ?", (source,)).fetchone()
-            return str(row[0]) if row else None
-        return None
+        rows = self.database.rows("SELECT nas FROM journal WHERE source = ?", (source,))
+        return str(rows[0][0]) if rows else None
 
     def journal_write(self, source: str, nas: str) -> None:
         """Note, durably and before the first byte, that a plot is on its way to a NAS."""
-        with self._tolerant():
-            self._database.execute("PRAGMA synchronous = FULL")
-            self._database.execute("INSERT OR REPLACE INTO journal VALUES (?, ?, ?)", (source, nas, time.time()))
-            self._database.execute("PRAGMA synchronous = NORMAL")
+        with self.database.durably():
+            self.database.write("INSERT OR REPLACE INTO journal VALUES (?, ?, ?)", (source, nas, time.time()))
 
     def journal_remove(self, source: str) -> None:
         """Forget the note: the plot's fate is known."""
-        with self._tolerant():
-            self._database.execute("DELETE FROM journal WHERE source = ?", (source,))
+        self.database.write("DELETE FROM journal WHERE source = ?", (source,))
 
     def unchanged_seconds(self, path: str, facts: tuple[int, ...]) -> float:
         """Return for how long a file has been seen with the same facts since the boot, 0 the first time.
@@ -167,43 +180,37 @@ class State:
         """
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
         now, text = time.clock_gettime(time.CLOCK_BOOTTIME), repr(facts)
-        with self._tolerant():
-            row = self._database.execute(
-                "SELECT since FROM observations WHERE path = ? AND facts = ? AND boot = ?", (path, text, boot)
-            ).fetchone()
-            if row:
-                return now - float(row[0])
-            self._database.execute("INSERT OR REPLACE INTO observations VALUES (?, ?, ?, ?)", (path, text, boot, now))
+        rows = self.database.rows(
+            "SELECT since FROM observations WHERE path = ? AND facts = ? AND boot = ?", (path, text, boot)
+        )
+        if rows:
+            return now - float(rows[0][0])
+        self.database.write("INSERT OR REPLACE INTO observations VALUES (?, ?, ?, ?)", (path, text, boot, now))
         return 0.0
 
     def record_room(self, room: Room) -> None:
         """Remember a reading of the room in a plot directory, for 14 days."""
-        with self._tolerant():
-            self._database.execute("DELETE FROM rooms WHERE time < ?", (room.time - _KEEP_READINGS_SECONDS,))
-            self._database.execute("INSERT INTO rooms VALUES (?, ?, ?, ?, ?, ?)", tuple(room.__dict__.values()))
+        self.database.write("DELETE FROM rooms WHERE time < ?", (room.time - _KEEP_READINGS_SECONDS,))
+        self.database.write("INSERT INTO rooms VALUES (?, ?, ?, ?, ?, ?)", tuple(room.__dict__.values()))
 
     def rooms(self, *, since: float) -> list[Room]:
         """Return the readings since a Unix time, oldest first."""
-        rows: list[tuple[object, ...]] = []
-        with self._tolerant():
-            rows = self._database.execute(
-                "SELECT host, directory, time, free_bytes, waiting_bytes, hours_left FROM rooms "
-                "WHERE time >= ? ORDER BY time",
-                (since,),
-            ).fetchall()
-        return [Room(*row) for row in rows]  # type: ignore[arg-type]
+        rows = self.database.rows(
+            "SELECT host, directory, time, free_bytes, waiting_bytes, hours_left FROM rooms "
+            "WHERE time >= ? ORDER BY time",
+            (since,),
+        )
+        return [Room(*row) for row in rows]
 
     def know_drives(self, drives: dict[str, tuple[str, str]]) -> None:
         """Remember the plot drives that are here now: identity -> (mountpoint, device)."""
-        with self._tolerant():
-            self._database.executemany(
-                "INSERT OR REPLACE INTO known_drives VALUES (?, ?, ?, ?)",
-                [(identity, *where, time.time()) for identity, where in drives.items()],
-            )
+        now = time.time()
+        self.database.write_many(
+            "INSERT OR REPLACE INTO known_drives VALUES (?, ?, ?, ?)",
+            [(identity, *where, now) for identity, where in drives.items()],
+        )
 
     def known_drives(self) -> dict[str, tuple[str, str]]:
         """Return every plot drive that was ever seen here: identity -> (mountpoint, device)."""
-        rows: list[tuple[str, str, str]] = []
-        with self._tolerant():
-            rows = self._database.execute("SELECT identity, mountpoint, device FROM known_drives").fetchall()
+        rows = self.database.rows("SELECT identity, mountpoint, device FROM known_drives")
         return {identity: (mountpoint, device) for identity, mountpoint, device in rows}

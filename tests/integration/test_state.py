@@ -61,7 +61,7 @@ def test_a_killed_writer_leaves_a_whole_database(tmp_path: Path) -> None:
         assert time.monotonic() < deadline
     writer.kill()
     writer.wait()
-    with sqlite3.connect(state.path) as database:
+    with sqlite3.connect(state.database.path) as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     state.record_transfer(SAMPLE)
     assert state.transfers(limit=1) == [SAMPLE]
@@ -90,7 +90,7 @@ def test_without_a_usable_file_this_run_remembers_for_itself(
 
 def test_damage_in_the_middle_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     state = State(tmp_path)
-    with sqlite3.connect(state.path) as other:
+    with sqlite3.connect(state.database.path) as other:
         other.execute("DROP TABLE transfers")
     state.record_transfer(SAMPLE)
     assert state.transfers() == []

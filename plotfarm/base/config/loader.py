@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, fields, replace
 from pathlib import Path
@@ -99,7 +100,7 @@ def kernel_ports() -> rules.KernelPorts:
 
 def from_text(text: str, path: Path, demands: Sequence[str] = (), kernel: rules.KernelPorts | None = None) -> Config:
     """Make a Config of the text of a file; ConfigurationError lists all mistakes."""
-    texts, lines = structure.parse(text)
+    texts, lines = structure.parse(text, may_show=_open_sections())
     lines += _unknown(texts)
     config, mistakes = _typed(texts, path)
     wrong = {(section, field) for section, field, _ in mistakes}
@@ -118,6 +119,11 @@ def schema() -> dict[str, dict[str, Field[object]]]:
         for section in fields(Config)
         if section.name != "path"
     }
+
+
+def _open_sections() -> set[str]:
+    """Return the sections that no secret belongs in: only their lines are repeated in a message."""
+    return {name for name, keys in schema().items() if not any("Secret" in str(key.type) for key in keys.values())}
 
 
 def ini_key(field_name: str) -> str:
@@ -194,5 +200,14 @@ def _nearest(name: str, known: Mapping[str, object]) -> str:
 
 
 def _line(section: str, key: str, text: str, allowed: str) -> str:
-    value = f"= {structure.shown(text)}" if text else "is empty"
-    return f"[{section}] {structure.shown(key)} {value}: {allowed}"
+    value = f"= {_may_be_shown(section, key, text)}" if text else "is empty"
+    # A secret that is left without its key may look like one.
+    name = structure.shown(key) if section in _open_sections() or re.fullmatch(r"[A-Za-z_]+", key) else "(not shown)"
+    return f"[{section}] {name} {value}: {allowed}"
+
+
+def _may_be_shown(section: str, key: str, text: str) -> str:
+    """Return a value for a message; what is a secret, or could be one under a misspelled key, is left out."""
+    field = schema().get(section, {}).get(key)
+    is_harmless = field is not None and "Secret" not in str(field.type)
+    return structure.shown(text) if is_harmless or section in _open_sections() else "(not shown)"

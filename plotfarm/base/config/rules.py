@@ -11,6 +11,11 @@ from plotfarm.base.config.sections import Config
 
 _HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 
+_MAIL_ADDRESS = re.compile(r"[^\s@,;<>()\"]+@[A-Za-z0-9_.:\[\]-]+")
+_PHONE_NUMBER = re.compile(r"\+[0-9]{6,15}")
+_HOURS = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
+_DEVICE_TYPE = re.compile(r"/\S+\s+[a-z0-9][a-z0-9_.,+/\[\]:-]*", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class KernelPorts:
@@ -44,6 +49,10 @@ def refusals(
     if not seconds & set(wrong) and config.transfer.silence_seconds <= 2 * beat:
         yield "transfer", "silence_seconds", f"more than twice beat_seconds ({beat:g}) is allowed"
 
+    degrees = {("smart", "warning_celsius"), ("smart", "critical_celsius")}
+    if not degrees & set(wrong) and config.smart.critical_celsius < config.smart.warning_celsius:
+        yield "smart", "critical_celsius", f"at least warning_celsius ({config.smart.warning_celsius}) is allowed"
+
 
 def _refuse_kernel_ports(ports: range, kernel: KernelPorts) -> str | None:
     port = kernel.first_taken(ports)
@@ -76,6 +85,10 @@ def _refuse_relative_unless_empty(path: str) -> str | None:
     return _refuse_relative_one(path) if path else None
 
 
+def _refuse_homeless(path: str) -> str | None:
+    return None if not path or path.startswith(("/", "~")) else "an absolute path is allowed, or one that starts with ~"
+
+
 def _refuse_program(name: str) -> str | None:
     if name and not name.startswith("-") and not re.search(r"\s", name):
         return None
@@ -96,6 +109,38 @@ def _refuse_address(text: str) -> str | None:
     return None
 
 
+def _refuse_mail_addresses(addresses: Sequence[str]) -> str | None:
+    bad = [address for address in addresses if not _MAIL_ADDRESS.fullmatch(address)]
+    return f"addresses such as farmer@example.org are allowed, and {bad[0]!r} is none" if bad else None
+
+
+def _refuse_mail_address(address: str) -> str | None:
+    return _refuse_mail_addresses([address] if address else [])
+
+
+def _refuse_phone_numbers(numbers: Sequence[str]) -> str | None:
+    bad = [number for number in numbers if not _PHONE_NUMBER.fullmatch(number)]
+    return (
+        f"numbers such as +12025550123 are allowed, with the country and no spaces; {bad[0]!r} is none" if bad else None
+    )
+
+
+def _refuse_quiet_hours(text: str) -> str | None:
+    match = _HOURS.fullmatch(text)
+    if not text or (match and match[1] != match[2]):
+        return None
+    return "a span of local time such as 22:00-07:00 is allowed, or nothing"
+
+
+def _refuse_port(port: int) -> str | None:
+    return None if port <= 65535 else "a port up to 65535 is allowed, or 0 for the usual one"
+
+
+def _refuse_device_types(lines: Sequence[str]) -> str | None:
+    bad = [line for line in lines if not _DEVICE_TYPE.fullmatch(line)]
+    return f"lines such as '/dev/sd[a-p] megaraid,7' are allowed, and {bad[0]!r} is none" if bad else None
+
+
 _RULES: dict[tuple[str, str], Callable[..., str | None]] = {
     ("plotting_drives", "current_plotting_drive"): _refuse_relative_unless_empty,
     ("plotter", "plot_directories"): _refuse_relative,
@@ -103,6 +148,15 @@ _RULES: dict[tuple[str, str], Callable[..., str | None]] = {
     ("nas", "receive_command"): _refuse_relative_one,
     ("transfer", "netcat"): _refuse_program,
     ("transfer", "data_address"): _refuse_address,
+    ("email", "sender"): _refuse_mail_address,
+    ("email", "recipients"): _refuse_mail_addresses,
+    ("email", "port"): _refuse_port,
+    ("email", "sendmail"): _refuse_relative_one,
+    ("sms", "recipients"): _refuse_phone_numbers,
+    ("notifications", "quiet_hours"): _refuse_quiet_hours,
+    ("smart", "device_types"): _refuse_device_types,
+    ("chia", "home"): _refuse_homeless,
+    ("chia", "log"): _refuse_homeless,
     ("drives", "mounts"): _refuse_relative,
     ("drives", "directories"): _refuse_relative,
 }

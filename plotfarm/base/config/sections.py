@@ -8,12 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plotfarm.base.secret import Secret
+
+_NOT_SET = Secret()
+_CHANNELS = ("email", "sms", "pb", "services")
+
 
 @dataclass(frozen=True)
 class SystemSettings:
     """`[system_settings]`."""
 
     debug: bool = False
+    server_name: str = ""  # in reports and messages; "": the host's name
 
 
 @dataclass(frozen=True)
@@ -26,7 +32,7 @@ class SystemLogging:
 
 @dataclass(frozen=True)
 class Notifications:
-    """`[notifications]`: which messages are wanted and by which way."""
+    """`[notifications]`: which messages are wanted, and by which ways they go."""
 
     alerting: bool = False
     pb: bool = False
@@ -35,6 +41,82 @@ class Notifications:
     new_plot_drive: bool = False
     daily_update: bool = False
     per_plot: bool = False
+    services: tuple[Secret, ...] = ()  # Apprise URLs, for anything else
+    info_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
+    warning_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
+    critical_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
+    quiet_hours: str = ""  # 22:00-07:00, local time: messages of severity info wait until they are over
+    give_up_hours: float = field(default=72.0, metadata={"minimum": 0})
+    timeout_seconds: float = field(default=20.0, metadata={"minimum": 0.1})  # of each network call
+    sentry_dsn: Secret = _NOT_SET  # where bugs are reported
+
+
+@dataclass(frozen=True)
+class Email:
+    """`[email]`: how mail is sent."""
+
+    sender: str = ""  # "": USER@HOST
+    recipients: tuple[str, ...] = ()
+    method: str = field(default="smtp", metadata={"choices": ("smtp", "sendmail")})
+    host: str = "localhost"
+    port: int = field(default=0, metadata={"minimum": 0})  # 0: 465 for tls, 587 for starttls, 25 for none
+    security: str = field(default="starttls", metadata={"choices": ("none", "starttls", "tls")})
+    certificates: str = ""  # a file or directory of trusted CAs; "": those of the system
+    user: str = ""
+    password: Secret = _NOT_SET
+    sendmail: str = "/usr/sbin/sendmail"
+
+
+@dataclass(frozen=True)
+class Sms:
+    """`[sms]`: text messages by Twilio."""
+
+    account_sid: str = ""
+    auth_token: Secret = _NOT_SET
+    sender: str = ""  # a Twilio number, or the SID of a messaging service (MG...)
+    recipients: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Pushbullet:
+    """`[pushbullet]`: one access token for each account that is told."""
+
+    access_tokens: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True)
+class Smart:
+    """`[smart]`: how the health of the drives is read."""
+
+    smartctl: tuple[str, ...] = field(
+        default=(), metadata={"words": True}
+    )  # (): found by itself, with sudo -n if needed
+    smart_interval_minutes: float = field(default=30.0, metadata={"minimum": 1})
+    timeout_seconds: float = field(default=20.0, metadata={"minimum": 0.1})  # of each call of smartctl
+    device_types: tuple[str, ...] = field(default=(), metadata={"lines": True})  # "/dev/sd[a-p] megaraid,7"
+    wake_drives: bool = False  # False: a disk in standby is left asleep
+    warning_celsius: int = field(default=50, metadata={"minimum": 1})
+    critical_celsius: int = field(default=60, metadata={"minimum": 1})
+    hysteresis_celsius: int = field(default=3, metadata={"minimum": 0})
+    offline_failing: bool = False  # take a drive whose health is not PASSED offline
+
+
+@dataclass(frozen=True)
+class Chia:
+    """`[chia]`: where Chia's own files are."""
+
+    home: str = "~/.chia/mainnet"  # ~ is for the chia room to follow
+    log: str = ""  # a path; "": log/debug.log in `home`
+
+
+@dataclass(frozen=True)
+class Watch:
+    """`[watch]`: what an alert is sent for."""
+
+    missing_minutes: float = field(default=2.0, metadata={"minimum": 0})  # a drive may be away for so long
+    system_disk_free_bytes: int = 5 * 10**9  # `system_disk_free` in the file
+    chia_difference: int = field(default=5, metadata={"minimum": 0})  # plots on drives, less those Chia farms
+    trouble_minutes: float = field(default=15.0, metadata={"minimum": 0})  # a job may fail for so long
 
 
 @dataclass(frozen=True)
@@ -138,6 +220,9 @@ class Config:
     system_settings: SystemSettings = SystemSettings()
     system_logging: SystemLogging = SystemLogging()
     notifications: Notifications = Notifications()
+    email: Email = Email()
+    sms: Sms = Sms()
+    pushbullet: Pushbullet = Pushbullet()
     plotting_drives: PlottingDrives = PlottingDrives()
     plotting_information: PlottingInformation = PlottingInformation()
     remote_transfer: RemoteTransfer = RemoteTransfer()
@@ -147,4 +232,7 @@ class Config:
     transfer: TransferSettings = TransferSettings()
     receiving: Receiving = Receiving()
     drives: Drives = Drives()
+    smart: Smart = Smart()
+    chia: Chia = Chia()
+    watch: Watch = Watch()
     testing: Testing = Testing()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+from collections.abc import Collection
 
 from plotfarm.base.text import one_line
 
@@ -18,10 +19,11 @@ def new_parser() -> configparser.RawConfigParser:
     return configparser.RawConfigParser(inline_comment_prefixes=("#",), default_section="", strict=True)
 
 
-def parse(text: str) -> tuple[dict[str, dict[str, str]], list[str]]:
+def parse(text: str, may_show: Collection[str] = ()) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Return section -> key -> text of the value, and a line for each mistake in the structure.
 
-    The parser stops at its first mistake, so the lines of that one are taken out and it starts again.
+    Only lines of the sections in `may_show` are repeated in a mistake: others may hold secrets. The parser
+    stops at its first mistake, so the lines of that one are taken out and it starts again.
     """
     lines = text.split("\n")
     mistakes: list[str] = []
@@ -39,12 +41,12 @@ def parse(text: str) -> tuple[dict[str, dict[str, str]], list[str]]:
             mistakes.append(f"line {first}: {key} comes twice: keep one of them")
             _take_out(lines, first, _end_of_value(lines, first))
         except configparser.MissingSectionHeaderError as error:
-            mistakes.append(f"line {error.lineno}: {_shown(lines, error.lineno)} stands before any [section]")
+            mistakes.append(f"line {error.lineno}: {_shown(lines, error.lineno, may_show)} stands before any [section]")
             _take_out(lines, error.lineno, error.lineno + 1)
         except configparser.ParsingError as error:
             for number, _ in error.errors:
                 what = "is neither 'key = value', [section] nor # comment"
-                mistakes.append(f"line {number}: {_shown(lines, number)} {what}")
+                mistakes.append(f"line {number}: {_shown(lines, number, may_show)} {what}")
                 _take_out(lines, number, number + 1)
         else:
             return {name: dict(parser.items(name)) for name in parser.sections()}, mistakes
@@ -66,8 +68,10 @@ def _end_of_value(lines: list[str], first: int) -> int:
     return next((number for number in following if not lines[number - 1].startswith((" ", "\t"))), len(lines) + 1)
 
 
-def _shown(lines: list[str], number: int) -> str:
-    return shown(lines[number - 1].strip())
+def _shown(lines: list[str], number: int, may_show: Collection[str]) -> str:
+    heads = (line for line in reversed(lines[: number - 1]) if line.startswith("["))
+    section = next(heads, "").strip().strip("[]")
+    return shown(lines[number - 1].strip()) if not section or section in may_show else "(not shown)"
 
 
 def shown(text: str, most: int = 80) -> str:

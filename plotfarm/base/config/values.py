@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from plotfarm.base.secret import Secret
 from plotfarm.base.units import parse_bytes
 
 # A reader gets the text and the metadata of the field.
@@ -121,8 +122,25 @@ def _read_words(text: str, metadata: Mapping[str, object]) -> tuple[str, ...]:
         raise ValueError(f"words as in a shell are allowed, with every quotation closed ({message})") from None
 
 
+def _read_lines(text: str, metadata: Mapping[str, object]) -> tuple[str, ...]:
+    return tuple(line.strip() for line in text.split("\n") if line.strip())
+
+
 def _read_strings(text: str, metadata: Mapping[str, object]) -> tuple[str, ...]:
-    return _read_words(text, metadata) if metadata.get("words") else _read_texts(text, metadata)
+    if metadata.get("words"):
+        return _read_words(text, metadata)
+    if metadata.get("lines"):
+        return _read_lines(text, metadata)
+    items = _read_texts(text, metadata)
+    return tuple(_read_text(item, metadata) for item in items) if "choices" in metadata else items
+
+
+def _read_secret(text: str, metadata: Mapping[str, object]) -> Secret:
+    return Secret(text)
+
+
+def _read_secrets(text: str, metadata: Mapping[str, object]) -> tuple[Secret, ...]:
+    return tuple(Secret(line) for line in text.split() if line)
 
 
 def _read_ports(text: str, metadata: Mapping[str, object]) -> range:
@@ -146,4 +164,6 @@ READERS: dict[str, Reader] = {
     "range": _read_ports,
     "tuple[str, ...]": _read_strings,
     "tuple[Path, ...]": _read_paths,
+    "Secret": _read_secret,
+    "tuple[Secret, ...]": _read_secrets,
 }
