@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from plotfarm.base.units import format_bytes
@@ -37,11 +37,13 @@ def judge(
     offlined: Collection[str],
     plot_bytes: int,
     minimum_free_bytes: int,
+    unfit: Mapping[str, str] | None = None,
 ) -> list[Verdict]:
     """Return for each reading, in their order, whether a plot of `plot_bytes` can go there.
 
     `arrivals` are those that the readings were asked for by name, so that what is on the drive already and
-    what is still to come are never counted twice. `offlined`: entries as drives.offlined reads them.
+    what is still to come are never counted twice. `offlined`: entries as drives.offlined reads them; `unfit`:
+    identity -> why a drive should get no plots although it answers.
     """
     still_to_come: dict[int, int] = {}
     for reading in readings:
@@ -52,7 +54,7 @@ def judge(
     for reading in readings:
         here = [arrival for arrival in arrivals if arrival.identity == reading.drive.identity]
         room = reading.free_bytes - still_to_come[reading.drive.device_number] - minimum_free_bytes
-        problem = _problem(reading, here, offlined)
+        problem = _problem(reading, here, offlined, unfit or {})
         verdicts.append(_verdict(reading, room, plot_bytes, problem, bool(here)))
     return verdicts
 
@@ -63,12 +65,12 @@ def _still_to_come(arrival: Arrival, reading: Reading) -> int:
     return max(0, arrival.bytes - on_drive)
 
 
-def _problem(reading: Reading, here: Sequence[Arrival], offlined: Collection[str]) -> str:
+def _problem(reading: Reading, here: Sequence[Arrival], offlined: Collection[str], unfit: Mapping[str, str]) -> str:
     if is_offlined(reading.drive, offlined):
         return "offlined"
     if any(not arrival.alive for arrival in here):
         return "not answering: a writer that was ended still hangs there"
-    return reading.problem
+    return reading.problem or unfit.get(reading.drive.identity, "")
 
 
 def _verdict(reading: Reading, room: int, plot_bytes: int, problem: str, busy: bool) -> Verdict:

@@ -48,6 +48,17 @@ class Reading:
     free_bytes: int = 0  # for an ordinary user
     found: Mapping[str, int] = field(default_factory=dict)  # regular files: name -> size in bytes
     allocated: Mapping[str, int] = field(default_factory=dict)  # name -> bytes that it takes on the drive
+    disk: str = ""  # the device that the marker file of a declared directory names, for SMART
+    counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> plot files; None: not asked for or not known
+    uncounted: str = ""  # why there are no counts although they were asked for
+    plots: int = 0  # in all plot files together: a .gplot may hold many
+    plot_bytes: int = 0  # of all plot files
+    headers_missing: int = 0  # files counted by their names: header unreadable, or not read yet (the next run does)
+
+    @property
+    def plot_files(self) -> int | None:
+        """How many plot files lie on it; None: not asked for or not known."""
+        return None if self.counts is None else sum(self.counts.values())
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def decode(text: str) -> str:
     r"""Undo the octal escapes that mountinfo and fstab use: `a\040b` is `a b`."""
     if "\\" not in text:
         return text
-    escaped = re.sub(rb"\\([0-7]{3})", lambda found: bytes([int(found[1], 8)]), os.fsencode(text))
+    escaped = re.sub(rb"\\([0-3][0-7]{2})", lambda found: bytes([int(found[1], 8)]), os.fsencode(text))
     return os.fsdecode(escaped)
 
 

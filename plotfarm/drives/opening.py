@@ -69,3 +69,17 @@ def _has_marker(directory: int) -> bool:
         return stat.S_ISREG(os.stat(MARKER, dir_fd=directory, follow_symlinks=False).st_mode)
     except FileNotFoundError:
         return False
+
+
+def named_disk(directory: int) -> str:
+    """Return the device that the first line of the marker file names, for SMART; "" if it names none."""
+    try:
+        marker = os.open(MARKER, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=directory)
+    except OSError:
+        return ""  # it may be there for its owner only: that is enough to be a marker
+    try:
+        first = os.fsdecode(os.read(marker, 4096)).partition("\n")[0].strip()
+    finally:
+        os.close(marker)
+    path = os.path.normpath(first)
+    return path if path.startswith("/dev/") and path.isprintable() else ""

@@ -1,57 +1,71 @@
-"""Asking drives for their room, although a dying one may never answer and cannot be interrupted.
+"""Asking drives for their room and plots, although a dying one may never answer and cannot be interrupted.
 
 One forked helper asks all drives, in as many threads as it takes, and the parent listens until the
 deadline. A drive that has not answered by then is "not answering", whatever becomes of the helper: it goes
 as soon as its last drive answers. It is not killed at the deadline, because threads share one table of open
 files: one thread that hangs for ever would keep the locks of all others that were ended with it.
 
+A drive that answered is counted afterwards, under a lock of its own: counting may take long where headers are
+read for the first time, and must not keep others from asking whether the drive has room.
+
 `probe` forks, so it is called before the process has threads of its own.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import gc
 import json
 import os
 import select
 import signal
-import stat
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from plotfarm.base.units import format_duration
-from plotfarm.drives.model import Drive, DriveUnusable, Reading, lock_name
+from plotfarm.drives.asking import ask_drive, ask_for_plots
+from plotfarm.drives.model import Drive, Reading, lock_name
 from plotfarm.drives.mount_table import Mount, read_mount_table
-from plotfarm.drives.opening import open_mounted
 from plotfarm.plots.names import PART_SUFFIX
+
+if TYPE_CHECKING:
+    from plotfarm.drives.inventory import HeaderNews, Inventory
 
 _WAITING = "waiting"
 _STANDARD_STREAMS = 3
 _PATIENCE_SECONDS = 0.005  # so long may a drive keep the next one waiting
+_LAST_WORDS_SECONDS = 0.25  # headers are read until then before the deadline, so that the count still gets through
 
 
 def probe(
-    drives: Sequence[Drive], names: Collection[str], deadline_seconds: float, lock_directory: Path
+    drives: Sequence[Drive],
+    names: Collection[str],
+    deadline_seconds: float,
+    lock_directory: Path,
+    plots: Inventory | None = None,
 ) -> list[Reading]:
     """Return a reading for each drive, in the same order, after `deadline_seconds` at the latest.
 
     `names`: plots to look for; a reading says which of NAME and NAME.part are there. At most one probe of a
-    drive is under way on this host: a later one waits for it, up to the deadline.
+    drive is under way on this host: a later one waits for it, up to the deadline. With `plots` the plot files
+    on each drive are counted too; the headers that it remembers are not read again, and it remembers the new ones.
     """
     if not drives:
         return []
     lock_directory.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + deadline_seconds
     wanted = [name for plot in names for name in (plot, plot + PART_SUFFIX)]
+    known = plots.headers(drive.identity for drive in drives) if plots is not None else None
     reading_end, writing_end = os.pipe()
     helper = os.fork()
     if helper == 0:
-        _run_helper(_Helper(drives, wanted, deadline, lock_directory, writing_end))
+        _run_helper(_Helper(drives, wanted, deadline, lock_directory, writing_end, known))
     os.close(writing_end)
     try:
         answers, ended = _listen(reading_end, deadline)
@@ -60,11 +74,16 @@ def probe(
     # A helper that still hangs is left to itself: waiting for it could take for ever.
     os.waitpid(helper, 0 if ended else os.WNOHANG)
     silent = "the probe broke down" if ended else f"not answering within {format_duration(deadline_seconds)}"
-    return [_reading(drive, answers.get(index), silent) for index, drive in enumerate(drives)]
+    readings = [_reading(drive, answers.get(index), silent) for index, drive in enumerate(drives)]
+    if plots is None:
+        return readings
+    counts = {index: answer["count"] for index, answer in answers.items() if "count" in answer}
+    plots.remember(_news(drives, counts), time.time())
+    return [_with_plots(reading, counts.get(index, {})) for index, reading in enumerate(readings)]
 
 
 def _listen(reading_end: int, deadline: float) -> tuple[dict[int, dict[str, Any]], bool]:
-    """Return drive index -> its last answer, and whether the helper has ended."""
+    """Return drive index -> what it answered in the end, and whether the helper has ended."""
     buffer = b""
     ended = False
     while not ended:
@@ -77,16 +96,47 @@ def _listen(reading_end: int, deadline: float) -> tuple[dict[int, dict[str, Any]
     answers: dict[int, dict[str, Any]] = {}
     for line in buffer.split(b"\n")[:-1]:
         answer = json.loads(line)
-        answers[answer.pop("index")] = answer
+        index = answer.pop("index")
+        if "count" in answer:
+            before = answers[index].get("count", {})
+            news = {part: [*before.get(part, ()), *answer["count"].get(part, ())] for part in ("learnt", "gone")}
+            answers[index]["count"] = {**answer["count"], **news}
+        else:
+            answers[index] = answer
     return answers, ended
 
 
-def _reading(drive: Drive, answer: dict[str, Any] | None, silent: str) -> Reading:
+def _reading(drive: Drive, answer: Mapping[str, Any] | None, silent: str) -> Reading:
     if answer is None:
         return Reading(drive, silent)
     if answer.get(_WAITING):
         return Reading(drive, "not answering (an earlier probe of it still hangs)")
-    return Reading(drive, **answer)
+    return Reading(drive, **{name: value for name, value in answer.items() if name != "count"})
+
+
+def _with_plots(reading: Reading, count: Mapping[str, Any]) -> Reading:
+    if "counts" not in count:
+        why = count.get("uncounted") or reading.problem or "its plots could not be counted in time"
+        return replace(reading, uncounted=why)
+    return replace(
+        reading,
+        counts={(kind, k): files for kind, k, files in count["counts"]},
+        plots=count["plots"],
+        plot_bytes=count["plot_bytes"],
+        headers_missing=count["headers_missing"],
+    )
+
+
+def _news(drives: Sequence[Drive], counts: Mapping[int, Mapping[str, Any]]) -> dict[str, HeaderNews]:
+    from plotfarm.drives.inventory import HeaderNews
+
+    return {
+        drives[index].identity: HeaderNews(
+            sum(files for *_, files in count["counts"]), count["plot_bytes"], count["learnt"], count["gone"]
+        )
+        for index, count in counts.items()
+        if "counts" in count
+    }
 
 
 @dataclass
@@ -98,6 +148,7 @@ class _Helper:
     deadline: float  # of time.monotonic()
     lock_directory: Path
     writing_end: int
+    known: Mapping[str, Mapping[int, int]] | None  # headers that were read before; None: plots are not asked for
 
 
 def _run_helper(helper: _Helper) -> NoReturn:
@@ -105,6 +156,8 @@ def _run_helper(helper: _Helper) -> NoReturn:
     try:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+        # The parent's rubbish would be tidied up here too, and close by their numbers files that are others by now.
+        gc.disable()
         helper.writing_end = _keep_only(helper.writing_end)
         _ask_all(helper)
     finally:
@@ -130,13 +183,11 @@ def _ask_all(helper: _Helper) -> None:
     """
     work = _Work(deque(range(len(helper.drives))), read_mount_table())
     threads: list[threading.Thread] = []
-    while work.todo and time.monotonic() < helper.deadline:
+    while work.left and time.monotonic() < helper.deadline:
         threads.append(threading.Thread(target=_worker, args=(helper, work), daemon=True))
-        left = len(work.todo) + 1
         threads[-1].start()
-        while work.todo and len(work.todo) < left:
-            left = len(work.todo)
-            work.all_begun.wait(_PATIENCE_SECONDS)
+        while work.left and _gets_on(work):
+            pass
     for thread in threads:
         thread.join(max(0.0, helper.deadline - time.monotonic()))
     # Threads that only wait for an earlier probe end with this process; those inside a drive are awaited.
@@ -150,43 +201,89 @@ class _Work:
 
     todo: deque[int]  # indexes of drives that nobody asks yet
     table: Sequence[Mount]
+    to_count: deque[int] = field(default_factory=deque)  # of those that answered, to be counted when all were asked
+    begun: int = 0
     all_begun: threading.Event = field(default_factory=threading.Event)
     sending: threading.Lock = field(default_factory=threading.Lock)
     inside: set[threading.Thread] = field(default_factory=set)  # those that a drive may keep for ever
 
+    @property
+    def left(self) -> int:
+        """How much is to be begun yet."""
+        return len(self.todo) + len(self.to_count)
+
+
+def _gets_on(work: _Work) -> bool:
+    """Wait a moment and tell whether the threads began something, or keep the processor busy.
+
+    In that case more of them would be slower: they would take turns at every file of a directory.
+    """
+    begun, used = work.begun, time.process_time()
+    work.all_begun.wait(_PATIENCE_SECONDS)
+    return work.begun > begun or time.process_time() - used > _PATIENCE_SECONDS / 2
+
 
 def _worker(helper: _Helper, work: _Work) -> None:
-    while time.monotonic() < helper.deadline:
-        try:
-            index = work.todo.popleft()
-        except IndexError:
-            work.all_begun.set()
-            return
-        _ask(helper, work, index)
+    while time.monotonic() < helper.deadline and (step := _next_step(work)):
+        ask, index = step
+        ask(helper, work, index)
+    work.all_begun.set()
+
+
+def _next_step(work: _Work) -> tuple[Callable[[_Helper, _Work, int], None], int] | None:
+    """Return what to do next with which drive; None if everything was begun."""
+    work.begun += 1
+    for ask, indexes in ((_ask, work.todo), (_count, work.to_count)):
+        with contextlib.suppress(IndexError):  # another thread may have been quicker
+            return ask, indexes.popleft()
+    return None
 
 
 def _ask(helper: _Helper, work: _Work, index: int) -> None:
-    drive = helper.drives[index]
-    name = helper.lock_directory / lock_name("probe", drive.identity)
     try:
-        lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        with _turn(helper, work, index, "probe", waiting=True) as in_time:
+            if not in_time:
+                return
+            facts = ask_drive(helper.drives[index], helper.names, work.table)
     except OSError as error:
-        _answer(helper, work, index, problem=f"its probe lock cannot be opened: {error.strerror}")
-        return
+        facts = {"problem": f"its probe lock cannot be opened: {error.strerror}"}
+    _answer(helper, work, index, **facts)
+    if helper.known is not None:
+        work.to_count.append(index)
+
+
+def _count(helper: _Helper, work: _Work, index: int) -> None:
+    drive, until = helper.drives[index], helper.deadline - _LAST_WORDS_SECONDS
+    known = (helper.known or {}).get(drive.identity, {})
+    elsewhere = {*(mount.mountpoint for mount in work.table), *(other.mountpoint for other in helper.drives)}
+    busy = {"uncounted": "an earlier count of its plots is still under way"}
+    try:
+        with _turn(helper, work, index, "count", count=busy):
+            for count in ask_for_plots(drive, known, elsewhere, work.table, until):
+                _answer(helper, work, index, count=count)
+    except OSError as error:
+        _answer(helper, work, index, count={"uncounted": f"its lock cannot be opened: {error.strerror}"})
+
+
+@contextlib.contextmanager
+def _turn(helper: _Helper, work: _Work, index: int, purpose: str, **busy: Any) -> Iterator[bool]:
+    """Be the only one on this host who asks a drive for this; yields whether there is still time to.
+
+    `busy` is answered if that takes waiting. OSError if the lock cannot be opened.
+    """
+    name = helper.lock_directory / lock_name(purpose, helper.drives[index].identity)
+    lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _answer(helper, work, index, waiting=True)
+            _answer(helper, work, index, **busy)
             fcntl.flock(lock, fcntl.LOCK_EX)
-        if time.monotonic() >= helper.deadline:
-            return
         work.inside.add(threading.current_thread())
-        facts = ask_drive(drive, helper.names, work.table)
-        work.inside.discard(threading.current_thread())
+        yield time.monotonic() < helper.deadline
     finally:
+        work.inside.discard(threading.current_thread())
         os.close(lock)
-    _answer(helper, work, index, **facts)
 
 
 def _answer(helper: _Helper, work: _Work, index: int, **facts: Any) -> None:
@@ -194,40 +291,3 @@ def _answer(helper: _Helper, work: _Work, index: int, **facts: Any) -> None:
     with work.sending:
         while data:
             data = data[os.write(helper.writing_end, data) :]
-
-
-def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> dict[str, Any]:
-    """Return the fields of a drive's Reading, as JSON can carry them. May block for ever."""
-    try:
-        directory = open_mounted(drive, table)
-    except DriveUnusable as error:
-        return {"problem": error.reason}
-    try:
-        if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
-            return {"problem": "this user may not write there"}
-        room = os.statvfs(directory)
-        if room.f_flag & os.ST_RDONLY:
-            return {"problem": "mounted read-only"}
-        return {
-            "total_bytes": room.f_blocks * room.f_frsize,
-            "free_bytes": room.f_bavail * room.f_frsize,
-            **_look_for(names, directory),
-        }
-    except OSError as error:
-        return {"problem": f"answers with an error: {error.strerror}"}
-    finally:
-        os.close(directory)
-
-
-def _look_for(names: Collection[str], directory: int) -> dict[str, dict[str, int]]:
-    found: dict[str, int] = {}
-    allocated: dict[str, int] = {}
-    for name in names:
-        try:
-            facts = os.stat(name, dir_fd=directory, follow_symlinks=False)
-        except FileNotFoundError:
-            continue
-        if stat.S_ISREG(facts.st_mode):
-            found[name] = facts.st_size
-            allocated[name] = facts.st_blocks * 512  # stat(2): always in units of 512 bytes
-    return {"found": found, "allocated": allocated}

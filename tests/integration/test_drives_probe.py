@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import psutil
 import pytest
 
 from plotfarm.base.locks import Lock
+from plotfarm.drives import asking
 from plotfarm.drives.model import MARKER, Drive, lock_name
 from plotfarm.drives.opening import is_still_mounted, open_mounted
 from plotfarm.drives.probe import probe
@@ -136,6 +138,40 @@ def test_two_probes_at_the_same_moment_wait_for_each_other(drives, tmp_path):
     assert opened["3"].startswith("pipe:")
     assert set(opened.values()) - {os.devnull, opened["3"]} == {str(lock)}
     ours.release()
+
+
+class Rubbish:
+    """Holds a file, and itself: only the garbage collector ends it."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor, self.itself = os.open(path, os.O_RDONLY), self
+
+    def __del__(self) -> None:
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)
+
+
+def test_rubbish_of_this_process_closes_no_file_of_the_helper(drives, tmp_path, monkeypatch):
+    def ask_while_tidying(drive, names, table):
+        directories = [os.open(drive.mountpoint, os.O_RDONLY) for _ in range(60)]
+        if gc.isenabled():
+            gc.collect()  # as it comes by itself after some hundred new objects
+        facts = asking.ask_drive(drive, names, table)
+        for directory in directories:
+            os.close(directory)
+        return facts
+
+    monkeypatch.setattr("plotfarm.drives.probe.ask_drive", ask_while_tidying)
+    thresholds = gc.get_threshold()
+    gc.set_threshold(10**6)
+    try:
+        for _ in range(20):
+            Rubbish(tmp_path)
+        readings = probe(drives, [], 20, tmp_path / "locks")
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.collect()
+    assert [reading.problem for reading in readings] == ["", "", ""]
 
 
 def test_an_open_drive_is_noticed_when_its_place_or_marker_goes(drives, tmp_path):

@@ -1,0 +1,181 @@
+"""What the owner should know of the drives, and which of them should get no plots: decisions on readings.
+
+The facts of every condition are `drive` (its name), `mountpoint`, `device`, `serial` and `model`, fit to be shown;
+"" is not known. Besides, by kind:
+
+hot             celsius (None while nothing can be read), highest_celsius, warning_celsius, critical_celsius
+failing         assessment (FAIL or WARN), reallocated, pending, uncorrectable, crc_errors
+sectors         for each counter that grew, such as `pending`: pending_from, pending_to
+no_smart        why, last_read (Unix time)
+missing         plots (None: never counted)
+not_answering   why, plots
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.config.sections import Smart, Watch
+from plotfarm.base.text import one_line
+from plotfarm.drives.health import Health
+from plotfarm.drives.model import Drive, Verdict
+from plotfarm.drives.offlined import is_offlined
+from plotfarm.plots.names import escaped
+
+HEALTH_KINDS = ("hot", "failing", "sectors", "no_smart")  # those of health_conditions
+PRESENCE_KINDS = ("missing", "not_answering")  # those of presence_conditions
+GROWTH_SECONDS = 86400.0  # a counter that grew is told of for so long: the span of readings to hand over
+
+_COUNTERS = ("reallocated", "pending", "uncorrectable", "crc_errors")
+_ABSENT = ("not mounted", "not a drive")  # so do those on what is not there; the latter is a directory without marker
+_SILENT = ("not answering", "answers with an error", "cannot be opened")  # how the verdicts on them begin
+_INTERVALS = 1.5  # so many intervals a disk may be without SMART data: one failed reading is nothing yet
+
+Facts = dict[str, str | int | float | None]
+
+
+def health_conditions(
+    drives: Sequence[Drive],
+    healths: Mapping[str, Health],
+    dated: Mapping[str, Sequence[Health]],
+    standing: Mapping[tuple[str, str], Severity],
+    settings: Smart,
+) -> list[Condition]:
+    """Return what is wrong with the disks behind the mounted `drives`; each condition is about a drive's identity.
+
+    By identity: `healths`, what is known now, and `dated`, the readings of the last GROWTH_SECONDS, oldest first,
+    beginning with the one that held before. `standing`: (kind, about) -> severity of what has been told already.
+    """
+    found: list[Condition] = []
+    for drive in drives:
+        if health := healths.get(drive.identity):
+            before = standing.get(("hot", drive.identity))
+            found += _hot(drive, health, before, settings)
+            found += _failing(drive, health)
+            found += _sectors(drive, health, dated.get(drive.identity, ()))
+            found += _no_smart(drive, health, settings)
+    return found
+
+
+def presence_conditions(
+    verdicts: Sequence[Verdict],
+    known: Collection[str],
+    plots: Mapping[str, int],
+    healths: Mapping[str, Health],
+    offlined: Collection[str],
+    settings: Watch,
+) -> list[Condition]:
+    """Return which drives are not there or do not answer; offlined ones are left out.
+
+    `known`: identities of drives that were ever mounted here; `plots`: how many plot files were on a drive when it
+    was last counted, by identity; `offlined`: entries as drives.offlined reads them.
+    """
+    patience = settings.missing_minutes * 60
+    found: list[Condition] = []
+    for verdict in verdicts:
+        drive = verdict.drive
+        if is_offlined(drive, offlined):
+            continue
+        count = plots.get(drive.identity)
+        facts = {**_facts(drive, healths.get(drive.identity)), "plots": count}
+        if verdict.why.startswith(_ABSENT) and drive.identity in known:
+            severity = Severity.WARNING if count == 0 else Severity.CRITICAL
+            found.append(Condition("missing", drive.identity, severity, facts, patience))
+        elif verdict.why.startswith(_SILENT):
+            facts["why"] = one_line(verdict.why)
+            found.append(Condition("not_answering", drive.identity, Severity.CRITICAL, facts, patience))
+    return found
+
+
+def unfit(healths: Mapping[str, Health], settings: Smart, too_hot: Collection[str] = ()) -> dict[str, str]:
+    """Return identity -> why a drive should get no plots.
+
+    `too_hot`: identities of drives whose critical heat has been told of: they have to cool by the hysteresis first.
+    """
+    reasons = {}
+    for identity, health in healths.items():
+        before = Severity.CRITICAL if identity in too_hot else None
+        if health.assessment == "FAIL":
+            reasons[identity] = "failing: SMART says FAILED"
+        elif _is_running(health) and heat(health.celsius, before, settings) is Severity.CRITICAL:
+            reasons[identity] = f"too hot: {health.celsius} C (critical_celsius is {settings.critical_celsius})"
+    return reasons
+
+
+def heat(celsius: int | None, before: Severity | None, settings: Smart) -> Severity | None:
+    """Return how serious a temperature is; `before`: how serious it was, which lasts until it is well below."""
+    if celsius is None:
+        return None
+    if celsius >= settings.critical_celsius - (settings.hysteresis_celsius if before is Severity.CRITICAL else 0):
+        return Severity.CRITICAL
+    if celsius >= settings.warning_celsius - (settings.hysteresis_celsius if before else 0):
+        return Severity.WARNING
+    return None
+
+
+def growth(readings: Sequence[Health]) -> dict[str, tuple[int, int]]:
+    """Return which counters grew between readings, oldest first: name -> from what, to what.
+
+    Only those of the disk that is there now count, not those of one that was there before.
+    """
+    grown = {}
+    for name in _COUNTERS:
+        values = [getattr(reading, name) for reading in readings if reading.serial == readings[-1].serial]
+        steps = [(a, b) for a, b in pairwise(value for value in values if value is not None) if b > a]
+        if steps:
+            grown[name] = (steps[0][0], steps[-1][1])
+    return grown
+
+
+def _hot(drive: Drive, health: Health, before: Severity | None, settings: Smart) -> Iterator[Condition]:
+    # What cannot be read may be as hot as it was; what sleeps cools down.
+    severity = before if health.problem else heat(health.celsius, before, settings) if _is_running(health) else None
+    if severity is not None:
+        facts = {
+            **_facts(drive, health),
+            "celsius": health.celsius,
+            "highest_celsius": health.highest_celsius,
+            "warning_celsius": settings.warning_celsius,
+            "critical_celsius": settings.critical_celsius,
+        }
+        yield Condition("hot", drive.identity, severity, facts)
+
+
+def _failing(drive: Drive, health: Health) -> Iterator[Condition]:
+    if health.assessment in ("FAIL", "WARN"):
+        severity = Severity.CRITICAL if health.assessment == "FAIL" else Severity.WARNING
+        counters = {name: getattr(health, name) for name in _COUNTERS}
+        facts = {**_facts(drive, health), "assessment": health.assessment, **counters}
+        yield Condition("failing", drive.identity, severity, facts)
+
+
+def _sectors(drive: Drive, health: Health, readings: Sequence[Health]) -> Iterator[Condition]:
+    facts = _facts(drive, health)
+    grown = growth(readings)
+    for name, (start, end) in grown.items():
+        facts |= {f"{name}_from": start, f"{name}_to": end}
+    if grown:
+        yield Condition("sectors", drive.identity, Severity.WARNING, facts)
+
+
+def _no_smart(drive: Drive, health: Health, settings: Smart) -> Iterator[Condition]:
+    if health.problem and health.last_read is not None:
+        facts = {**_facts(drive, health), "why": health.problem, "last_read": health.last_read}
+        patience = settings.smart_interval_minutes * 60 * _INTERVALS
+        yield Condition("no_smart", drive.identity, Severity.WARNING, facts, patience)
+
+
+def _is_running(health: Health) -> bool:
+    return not health.asleep and not health.problem
+
+
+def _facts(drive: Drive, health: Health | None) -> Facts:
+    return {
+        "drive": escaped(drive.name),
+        "mountpoint": escaped(drive.mountpoint),
+        "device": escaped(drive.device),
+        "serial": health.serial if health else "",
+        "model": health.model if health else "",
+    }

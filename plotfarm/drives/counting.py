@@ -1,0 +1,220 @@
+"""Counting the plot files on a drive, by what their headers say.
+
+A header is read once. From then on the file is known by a number, made of its path below the mountpoint, its
+size and its time, and so is what its header said. Everything here touches the drive and may block for ever: it
+is called in the probe's helper.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import re
+import stat
+import time
+from collections import Counter, deque
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any
+
+from plotfarm.drives.mount_table import mount_id_of
+from plotfarm.plots.header import read_header
+from plotfarm.plots.names import is_plot_name
+
+DEEPEST = 4  # directories below the mountpoint
+_START_BYTES = 4096  # kind, k and group size stand in the first 60; reading more would push plots out of memory
+_REPORT_SECONDS = 1.0  # so much work at most is lost if the drive falls silent while headers are read
+_SKIPPED = ("lost+found", "$RECYCLE.BIN")
+
+# What a header said is one number, kind | k << 4 | group size << 12. It is kept in the database: this never changes.
+_KINDS = ("unknown", "v1", "bladebit", "plot2", "gplot")
+_UNREADABLE = 15  # in place of the kind: the drive has an error there, and is not asked again
+_KINDS_BY_SUFFIX = {".plot2": "plot2", ".gplot": "gplot"}
+_K_IN_NAME = re.compile(r"(?:^|[-.])k(1[89]|[234]\d|50)(?=[-.])")
+
+
+class OutOfTimeError(Exception):
+    """The deadline came before all directories were listed."""
+
+
+@dataclass
+class _Listing:
+    """What lies on a drive, as far as its directories and the known headers tell."""
+
+    tally: Counter[int] = field(default_factory=Counter)  # what a header said, or a name -> files
+    bytes: int = 0
+    by_name: int = 0  # files whose header is not known
+    known: set[int] = field(default_factory=set)  # numbers of files that are still there
+    unread: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # directory -> (name, number of the file)
+
+
+def count_plots(
+    root: int, mountpoint: str, known: Mapping[int, int], elsewhere: Collection[str], until: float
+) -> Iterator[dict[str, Any]]:
+    """Yield the count of the plot files under an open directory, as JSON can carry it; a later one replaces it.
+
+    `known`: the number of a file -> what its header said; other files are counted by their names at first, then
+    their headers are read. `learnt` and `gone` say what is new since the count before: headers that were read,
+    and known files that are no longer there. `elsewhere`: paths of other mounts and drives, which are not
+    entered. `until` is a moment of time.monotonic(). Raises OutOfTimeError, and OSError for what a drive does.
+    """
+    found = _list(root, mountpoint, known, elsewhere, until)
+    yield {**_count(found), "learnt": [], "gone": [number for number in known if number not in found.known]}
+    learnt: list[tuple[int, int]] = []
+    last = time.monotonic()
+    for name, number, said in _read_headers(root, found.unread, until):
+        learnt.append((number, said))
+        found.tally[_by_name(name)] -= 1
+        found.tally[_completed(said, name)] += 1
+        found.by_name -= said != _UNREADABLE
+        if time.monotonic() >= last + _REPORT_SECONDS:
+            yield {**_count(found), "learnt": learnt, "gone": []}
+            learnt, last = [], time.monotonic()
+    if learnt:
+        yield {**_count(found), "learnt": learnt, "gone": []}
+
+
+def _count(found: _Listing) -> dict[str, Any]:
+    counts: Counter[tuple[str, int]] = Counter()
+    plots = 0
+    for said, files in found.tally.items():
+        counts[_KINDS[said & 15], said >> 4 & 255] += files
+        plots += files * max(1, said >> 12)
+    return {
+        "counts": [[kind, k, files] for (kind, k), files in sorted(counts.items()) if files],
+        "plots": plots,
+        "plot_bytes": found.bytes,
+        "headers_missing": found.by_name,
+    }
+
+
+def _list(root: int, mountpoint: str, known: Mapping[int, int], elsewhere: Collection[str], until: float) -> _Listing:
+    found = _Listing()
+    todo = deque([""])
+    while todo:
+        below = todo.popleft()
+        prefix = f"{below}/" if below else ""
+        with _opened_below(root, below) as directory:
+            for entry in _entries(directory, until):
+                path = prefix + entry.name
+                if is_plot_name(entry.name):
+                    _note(found, below, path, entry, known)
+                elif _may_enter(entry, path) and f"{mountpoint}/{path}" not in elsewhere:
+                    todo.append(path)
+    return found
+
+
+def _entries(directory: int | None, until: float) -> Iterator[os.DirEntry[str]]:
+    if directory is None:
+        return
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            if time.monotonic() >= until:
+                raise OutOfTimeError
+            yield entry
+
+
+def _may_enter(entry: os.DirEntry[str], path: str) -> bool:
+    if entry.name.startswith(".") or entry.name in _SKIPPED or path.count("/") >= DEEPEST:
+        return False
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _note(found: _Listing, below: str, path: str, entry: os.DirEntry[str], known: Mapping[int, int]) -> None:
+    try:
+        facts = entry.stat(follow_symlinks=False)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(facts.st_mode):
+        return
+    number = _number(path, facts.st_size, facts.st_mtime_ns)
+    said = known.get(number)
+    if said is None:
+        found.unread.setdefault(below, []).append((entry.name, number))
+    else:
+        found.known.add(number)
+    found.by_name += said is None or said == _UNREADABLE
+    found.tally[_by_name(entry.name) if said is None else _completed(said, entry.name)] += 1
+    found.bytes += facts.st_size
+
+
+def _number(path: str, size: int, mtime_ns: int) -> int:
+    """Return the number that a file is known by: 64 bits, so a million plots hardly ever share one."""
+    digest = blake2b(os.fsencode(f"{path}\0{size}\0{mtime_ns}"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+@contextlib.contextmanager
+def _opened_below(root: int, below: str) -> Iterator[int | None]:
+    """Open a directory step by step, never leaving the mount; None if it went meanwhile or is not ours to read."""
+    steps = [os.dup(root)]
+    try:
+        try:
+            for part in below.split("/") if below else ():
+                steps.append(os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=steps[-1]))
+            on_drive = len(steps) == 1 or mount_id_of(steps[-1]) == mount_id_of(root)
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            on_drive = False
+        yield steps[-1] if on_drive else None
+    finally:
+        for step in steps:
+            os.close(step)
+
+
+def _read_headers(
+    root: int, unread: Mapping[str, list[tuple[str, int]]], until: float
+) -> Iterator[tuple[str, int, int]]:
+    """Yield (file name, number of the file, what its header said) until the time runs out.
+
+    In another order each time: where the drive hangs at one file, the others are read at the next run.
+    """
+    for below in random.sample(list(unread), len(unread)):
+        files = unread[below]
+        with _opened_below(root, below) as directory:
+            for name, number in random.sample(files, len(files)) if directory is not None else ():
+                if time.monotonic() >= until:
+                    return
+                said = _said_by(name, directory)
+                if said is not None:
+                    yield name, number, said
+
+
+def _said_by(name: str, directory: int | None) -> int | None:
+    """Read the header of one file; None if that is to be tried again."""
+    try:
+        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
+    except OSError:
+        return None
+    try:
+        facts = os.fstat(file)
+        if not stat.S_ISREG(facts.st_mode):
+            return None
+        header = read_header(os.pread(file, _START_BYTES, 0), facts.st_size)
+        k = 0 if header.problem or header.k is None else header.k
+        return _as_number(header.kind, k, header.group_size or 0)
+    except OSError:
+        return _UNREADABLE
+    finally:
+        os.close(file)
+
+
+def _as_number(kind: str, k: int, group_size: int = 0) -> int:
+    return _KINDS.index(kind) | k << 4 | group_size << 12
+
+
+def _by_name(name: str) -> int:
+    return _as_number(_KINDS_BY_SUFFIX.get(os.path.splitext(name)[1], "unknown"), _k_of(name))
+
+
+def _completed(said: int, name: str) -> int:
+    """Add what the header did not say."""
+    if said == _UNREADABLE:
+        return _by_name(name)
+    return said if said >> 4 & 255 else said | _k_of(name) << 4
+
+
+def _k_of(name: str) -> int:
+    found = _K_IN_NAME.search(name)
+    return int(found[1]) if found else 0

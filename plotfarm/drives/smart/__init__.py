@@ -1,0 +1,1 @@
+"""What the disks say about themselves: their SMART data, read by smartctl and pySMART, and remembered."""

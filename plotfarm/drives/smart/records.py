@@ -1,0 +1,178 @@
+"""What is remembered of the SMART data of each drive, by the drive's identity."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from plotfarm.base.database import Database
+from plotfarm.drives.health import Health
+
+_KEEP_SECONDS = 90 * 86400.0
+_DAY_SECONDS = 86400.0
+
+# `health` has a row for each drive: what was found when it was looked at last, and the values of its last real
+# reading. `health_readings` has dated values: a row when one of them changed, and one a day. `health_round` says when
+# all drives were looked at.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS health (
+    identity TEXT PRIMARY KEY, disk TEXT NOT NULL, time REAL NOT NULL, problem TEXT NOT NULL, asleep INTEGER NOT NULL,
+    last_read REAL, serial TEXT NOT NULL, model TEXT NOT NULL, assessment TEXT NOT NULL, celsius INTEGER,
+    highest_celsius INTEGER, reallocated INTEGER, pending INTEGER, uncorrectable INTEGER, crc_errors INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS health_readings (
+    id INTEGER PRIMARY KEY, identity TEXT NOT NULL, time REAL NOT NULL, serial TEXT NOT NULL,
+    assessment TEXT NOT NULL, celsius INTEGER, reallocated INTEGER, pending INTEGER, uncorrectable INTEGER,
+    crc_errors INTEGER
+);
+CREATE INDEX IF NOT EXISTS health_readings_by_drive ON health_readings (identity, id);
+CREATE TABLE IF NOT EXISTS health_round (number INTEGER PRIMARY KEY CHECK (number = 1), time REAL NOT NULL);
+"""
+_COLUMNS = (
+    "disk", "time", "problem", "asleep", "last_read", "serial", "model", "assessment", "celsius", "highest_celsius",
+    "reallocated", "pending", "uncorrectable", "crc_errors",
+)  # fmt: skip
+_DATED = ("time", "serial", "assessment", "celsius", "reallocated", "pending", "uncorrectable", "crc_errors")
+_CHANGES = ("serial", "assessment", "reallocated", "pending", "uncorrectable", "crc_errors")
+
+
+def merged(before: Health | None, now: Health) -> Health:
+    """Return what is to be remembered: the new reading, with the older values of a disk that said nothing now."""
+    if before is None or (now.serial and before.serial and now.serial != before.serial):
+        return now
+    highest = max((celsius for celsius in (before.highest_celsius, now.celsius) if celsius is not None), default=None)
+    if not now.problem and not now.asleep:
+        return replace(now, highest_celsius=highest)
+    return replace(
+        before, disk=now.disk or before.disk, time=now.time, problem=now.problem, asleep=now.asleep,
+        serial=now.serial or before.serial, model=now.model or before.model,
+    )  # fmt: skip
+
+
+def as_known(remembered: Health) -> Health:
+    """Return what may be said of a disk now: nothing that it does not say any more, except that it is failing.
+
+    While it is asleep, the values of its last reading still hold.
+    """
+    if not remembered.problem:
+        return remembered
+    failing = "FAIL" if remembered.assessment == "FAIL" else ""
+    return replace(
+        remembered, assessment=failing, celsius=None, reallocated=None, pending=None, uncorrectable=None,
+        crc_errors=None,
+    )  # fmt: skip
+
+
+def is_due(last: float | None, now: float, interval_seconds: float) -> bool:
+    """Tell whether it is time for a reading; also if the last one lies ahead, because the clock was set back."""
+    return last is None or not last <= now < last + interval_seconds
+
+
+class HealthRecords:
+    """The dated SMART readings of this host's drives."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.prepare(_TABLES)
+
+    def record(self, healths: Mapping[str, Health], complete: bool = True) -> None:
+        """Remember readings by drive identity; `complete`: of all drives, so the next are due an interval later.
+
+        What was remembered with a later time, before the clock was set back, gets the time of these readings.
+        """
+        if not healths:
+            return
+        now = max(health.time for health in healths.values())
+        database = self._database
+        with database.transaction():
+            for table in ("health", "health_readings"):
+                database.write(f"UPDATE {table} SET time = ? WHERE time > ?", (now, now))  # noqa: S608
+            before, dated = dict(self._remembered()), self._last_dated()
+            for identity, health in healths.items():
+                self._remember(identity, merged(before.get(identity), health))
+                if health.last_read is not None and _is_news(health, dated.get(identity)):
+                    self._add(identity, health)
+            if complete:
+                database.write("INSERT OR REPLACE INTO health_round VALUES (1, ?)", (now,))
+            self._forget(now - _KEEP_SECONDS)
+
+    def latest(self) -> dict[str, Health]:
+        """Return what is known of every drive that was ever looked at, by identity; `time`: when it was last."""
+        return {identity: as_known(health) for identity, health in self._remembered()}
+
+    def serials(self) -> dict[str, str]:
+        """Return the serial number of the disk behind each drive, where it is known, by identity."""
+        return {identity: health.serial for identity, health in self._remembered() if health.serial}
+
+    def last_time(self) -> float | None:
+        """Return when all drives were last looked at, as Unix time, or None."""
+        rows = self._database.rows("SELECT time FROM health_round")
+        return float(rows[0][0]) if rows else None
+
+    def is_due(self, now: float, interval_seconds: float) -> bool:
+        """Tell whether it is time to look at all drives."""
+        return is_due(self.last_time(), now, interval_seconds)
+
+    def since(self, time: float) -> dict[str, list[Health]]:
+        """Return the dated readings by identity, oldest first: the one that held at a Unix time, and all later ones."""
+        rows = self._database.rows(
+            f"SELECT identity, {', '.join(_DATED)} FROM health_readings AS reading WHERE id >= coalesce("  # noqa: S608
+            "(SELECT max(id) FROM health_readings WHERE identity = reading.identity AND time <= ?), 0) ORDER BY id",
+            (time,),
+        )
+        found: dict[str, list[Health]] = {}
+        for key, *values in rows:
+            fields = dict(zip(_DATED, values, strict=True))
+            found.setdefault(_identity(key), []).append(Health(disk="", last_read=fields["time"], **fields))
+        return found
+
+    def _remembered(self) -> Iterator[tuple[str, Health]]:
+        for key, *values in self._database.rows(f"SELECT identity, {', '.join(_COLUMNS)} FROM health"):  # noqa: S608
+            fields = dict(zip(_COLUMNS, values, strict=True))
+            yield _identity(key), Health(**{**fields, "asleep": bool(fields["asleep"])})
+
+    def _last_dated(self) -> dict[str, Health]:
+        rows = self._database.rows(
+            f"SELECT identity, {', '.join(_DATED)} FROM health_readings "  # noqa: S608
+            "WHERE id IN (SELECT max(id) FROM health_readings GROUP BY identity)"
+        )
+        return {_identity(key): Health(disk="", **dict(zip(_DATED, values, strict=True))) for key, *values in rows}
+
+    def _remember(self, identity: str, health: Health) -> None:
+        self._database.write(
+            f"INSERT OR REPLACE INTO health VALUES ({', '.join('?' * (1 + len(_COLUMNS)))})",  # noqa: S608
+            (_key(identity), *(getattr(health, column) for column in _COLUMNS)),
+        )
+
+    def _add(self, identity: str, health: Health) -> None:
+        self._database.write(
+            f"INSERT INTO health_readings (identity, {', '.join(_DATED)}) "  # noqa: S608
+            f"VALUES ({', '.join('?' * (1 + len(_DATED)))})",
+            (_key(identity), *(getattr(health, column) for column in _DATED)),
+        )
+
+    def _forget(self, before: float) -> None:
+        self._database.write(
+            "DELETE FROM health_readings WHERE time < ? "
+            "AND id NOT IN (SELECT max(id) FROM health_readings GROUP BY identity)",
+            (before,),
+        )
+
+
+def _is_news(health: Health, before: Health | None) -> bool:
+    changed = before is None or any(getattr(health, name) != getattr(before, name) for name in _CHANGES)
+    return changed or (before is not None and not before.time <= health.time < before.time + _DAY_SECONDS)
+
+
+def _key(identity: str) -> str | bytes:
+    """Return an identity as SQLite can hold it: as bytes if it is no text, as mountpoints may be."""
+    try:
+        identity.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(identity)
+    return identity
+
+
+def _identity(key: str | bytes) -> str:
+    return key if isinstance(key, str) else os.fsdecode(key)

@@ -1,0 +1,438 @@
+"""Counting the plots on real drives: what counts, what is read once, and what a slow or hanging drive costs."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import psutil
+import pytest
+
+from plotfarm.base.database import Database
+from plotfarm.base.locks import Lock
+from plotfarm.drives import counting, inventory
+from plotfarm.drives.inventory import HeaderNews, Inventory, LastCount
+from plotfarm.drives.model import MARKER, Drive, lock_name
+from plotfarm.drives.probe import probe
+from testbed.mounts import mount_small, private_mounts, why_no_mounts
+
+V1 = b"Proof of Space Plot" + bytes(32) + b"\x20\0\x04v1.0" + (112).to_bytes(2, "big") + bytes(112 + 80)
+BLADEBIT = b"PLOT\2\0\0\0" + bytes(32) + b"\x20" + (112).to_bytes(2, "big") + bytes(400)
+PLOT2 = b"pos2\1" + bytes(32) + b"\x1c\2\0\0\0\0" + bytes(100)
+GROUP = b"PoS2\2" + bytes(32) + b"\x1c\2" + (128).to_bytes(2, "little") + bytes(100)
+GIGAHORSE = b"whatever it may be" + bytes(5000)
+
+
+class Farm:
+    """Declared directories drive0, drive1 ... and what is remembered of them."""
+
+    def __init__(self, base: Path, count: int) -> None:
+        self.base, self.locks = base, base / "locks"
+        self.places = [base / f"drive{number}" for number in range(count)]
+        for place in self.places:
+            place.mkdir()
+            (place / MARKER).touch()
+        self.drives = [drive_at(place) for place in self.places]
+
+    def count(self, seconds: float = 30.0):
+        """Count as a process of its own would: with what the database holds."""
+        database = Database(self.base / "state")
+        try:
+            return probe(self.drives, [], seconds, self.locks, Inventory(database))
+        finally:
+            database.close()
+
+    def sql(self, query: str):
+        with sqlite3.connect(self.base / "state/state.sqlite") as connection:
+            return connection.execute(query).fetchall()
+
+
+def drive_at(place: Path) -> Drive:
+    return Drive(str(place), "", f"directory:{place}", 0, "", directory_mode=True)
+
+
+def plots_on(reading):
+    return replace(reading, total_bytes=0, free_bytes=0)
+
+
+def put(path: Path, content: bytes = V1) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.fixture
+def farm(tmp_path):
+    return Farm(tmp_path, 2)
+
+
+def test_real_plots_and_made_ones_by_kind_and_k(farm, shop):
+    place = farm.places[0]
+    shop.v1(place)
+    shop.gplot(place)
+    put(place / "plot-k32-a.plot", BLADEBIT)
+    put(place / "plots/plot-k28-b.plot2", PLOT2)
+    put(place / "plots/og/plot-k32-c7-c.plot", GIGAHORSE)
+    put(place / "a/b/c/d/no name at all.gplot", GROUP)
+    first, second = farm.count()
+    assert first.counts == {
+        ("v1", 18): 1, ("gplot", 18): 1, ("bladebit", 32): 1, ("plot2", 28): 1, ("unknown", 32): 1, ("gplot", 28): 1,
+    }  # fmt: skip
+    assert (first.plot_files, first.plots, first.headers_missing) == (6, 5 + 128, 0)
+    files = [path for path in place.rglob("*") if path.suffix in (".plot", ".plot2", ".gplot")]
+    assert first.plot_bytes == sum(path.stat().st_size for path in files)
+    assert (second.counts, second.plot_files, second.plots, second.plot_bytes) == ({}, 0, 0, 0)
+    assert list(map(plots_on, farm.count())) == [plots_on(first), plots_on(second)]
+    plain = probe(farm.drives, [], 30, farm.locks)[0]
+    assert (plain.counts, plain.plot_files, plain.uncounted) == (None, None, "")
+
+
+def test_what_is_no_plot_on_this_drive_does_not_count(farm):
+    place, outside = farm.places[0], farm.base / "outside"
+    put(outside / "plot-k32-a.plot")
+    for name in (
+        "plot-k32-a.plot.part", "plot-k32-a.plot.2.tmp", "._plot-k32-a.plot", "plot-k32-a.PLOT", ".hidden/a.plot",
+        "lost+found/a.plot", "$RECYCLE.BIN/a.plot", "1/2/3/4/5/a.plot", "plot-k32-directory.plot/a.txt",
+    ):  # fmt: skip
+        put(place / name)
+    (place / "link.plot").symlink_to(outside / "plot-k32-a.plot")
+    (place / "linked").symlink_to(outside)
+    os.mkfifo(place / "pipe.plot")
+    assert farm.count()[0].counts == {}
+    put(place / "1/2/3/4/a.plot")
+    assert farm.count()[0].counts == {("v1", 32): 1}
+
+
+def test_a_drive_within_another_drive_is_counted_once(farm):
+    inner = farm.places[0] / "plots/inner"
+    put(inner / "plot-k32-a.plot")
+    put(farm.places[0] / "plots/plot-k32-b.plot")
+    (inner / MARKER).touch()
+    farm.drives.append(drive_at(inner))
+    assert [reading.plot_files for reading in farm.count()] == [1, 0, 1]
+
+
+def test_names_from_outside_are_only_bytes(farm):
+    for name in (
+        b"new\nline.plot",
+        b"\xff\xfe.plot",
+        b"\x1b[31m.plot",
+        b"x" * 250 + b".plot",
+        "grün-k33-ü.plot".encode(),
+    ):
+        put(farm.places[0] / os.fsdecode(name), V1)
+    assert farm.count()[0].counts == {("v1", 32): 5}
+    assert farm.count()[0].headers_missing == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "counted"),
+    [
+        ("plot-k33-a.plot", V1.replace(b"\x20\0\x04v1.0", b"\xc8\0\x04v1.0"), ("v1", 33)),
+        ("plot-k32-a.plot", b"", ("unknown", 32)),
+        ("plot-k32-a.plot", bytes(10000), ("unknown", 32)),
+        ("plot-mmx-k31-a.plot", GIGAHORSE, ("unknown", 31)),
+        ("portable.plot-k34-a.plot", GIGAHORSE, ("unknown", 34)),
+        ("plot-k99-k-k3-ak32-b.plot", GIGAHORSE, ("unknown", 0)),
+        ("plot-k32-a.plot", GROUP, ("gplot", 28)),
+    ],
+)
+def test_the_header_decides_and_the_name_helps(farm, name, content, counted):
+    put(farm.places[0] / name, content)
+    assert farm.count()[0].counts == {counted: 1}
+    assert farm.count()[0].counts == {counted: 1}
+
+
+def test_a_header_is_read_once_and_rows_that_did_not_change_are_not_written(farm):
+    kept, moved, gone = (put(farm.places[0] / f"plot-k32-{name}.plot") for name in ("kept", "moved", "gone"))
+    farm.count()
+    farm.sql("CREATE TABLE written (what TEXT)")
+    for event in ("INSERT", "UPDATE", "DELETE"):
+        farm.sql(
+            f"CREATE TRIGGER on_{event} AFTER {event} ON plot_headers BEGIN INSERT INTO written VALUES ('{event}'); END"
+        )
+    before = kept.stat()
+    kept.write_bytes(b"PLOT\2\0\0\0".ljust(len(V1), b"\0"))
+    os.utime(kept, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert farm.count()[0].counts == {("v1", 32): 3}, "same name, size and time: its header is not read again"
+    assert farm.sql("SELECT what FROM written") == []
+    os.utime(kept)
+    (farm.places[0] / "plots").mkdir()
+    moved.rename(farm.places[0] / "plots" / moved.name)
+    gone.unlink()
+    assert farm.count()[0].counts == {("v1", 32): 1, ("bladebit", 32): 1}
+    assert sorted(farm.sql("SELECT what FROM written")) == [("DELETE",)] * 3 + [("INSERT",)] * 2
+    assert farm.sql("SELECT count(*) FROM plot_headers") == [(2,)]
+
+
+def slow(monkeypatch, log: Path, seconds: float) -> None:
+    """Let every header take its time, and note which was read."""
+    read = counting._said_by
+
+    def slowly(name, directory):
+        time.sleep(seconds)
+        with log.open("a") as file:
+            file.write(f"{name}\n")
+        return read(name, directory)
+
+    monkeypatch.setattr(counting, "_said_by", slowly)
+
+
+def test_when_the_time_runs_out_names_count_and_the_next_run_goes_on(farm, monkeypatch):
+    log = farm.base / "log"
+    names = [f"plot-k32-{number}.plot" for number in range(10)] + [f"{number}-k28-.plot2" for number in range(10)]
+    for name in names:
+        put(farm.places[0] / name, V1 if name.startswith("plot") else PLOT2)
+    slow(monkeypatch, log, 0.06)
+    first = farm.count(seconds=0.8)[0]
+    assert 0 < first.headers_missing < 20
+    assert (first.plot_files, first.problem, first.uncounted) == (20, "", "")
+    assert first.counts[("plot2", 28)] == 10
+    assert first.counts[("unknown", 32)] + first.counts.get(("v1", 32), 0) == 10
+    while (reading := farm.count(seconds=0.8)[0]).headers_missing:
+        assert reading.headers_missing < first.headers_missing
+    assert reading.counts == {("v1", 32): 10, ("plot2", 28): 10}
+    assert sorted(log.read_text().split()) == sorted(names), "each was read once"
+
+
+def test_a_drive_that_falls_silent_at_one_header_keeps_the_rest(farm, monkeypatch):
+    for number in range(5):
+        put(farm.places[0] / f"plot-k32-{number}.plot")
+        put(farm.places[1] / f"plot-k32-{number}.plot")
+    bad = put(farm.places[0] / "plot-k32-bad.plot")
+    read = counting._said_by
+    monkeypatch.setattr(counting, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(
+        counting, "_said_by", lambda name, at: threading.Event().wait() if name == bad.name else read(name, at)
+    )
+    started = time.monotonic()
+    for_ever, fine = farm.count(seconds=1.5)
+    assert time.monotonic() - started < 10
+    assert (for_ever.problem, for_ever.uncounted, for_ever.plot_files) == ("", "", 6)
+    assert for_ever.headers_missing >= 1
+    assert fine.counts == {("v1", 32): 5}
+    (helper,) = psutil.Process().children()
+    again, fine = farm.count(seconds=0.8)
+    assert again.problem == "" and again.total_bytes > 0, "asking for its room goes on"
+    assert (again.counts, again.uncounted) == (None, "an earlier count of its plots is still under way")
+    assert fine.counts == {("v1", 32): 5}
+    assert [child for child in psutil.Process().children() if child != helper and child.status() != "zombie"] == []
+    helper.kill()
+    helper.wait(20)
+    monkeypatch.setattr(counting, "_said_by", read)
+    assert farm.count()[0].counts == {("v1", 32): 6}
+
+
+def counts_below(place: Path):
+    root = os.open(place, os.O_RDONLY)
+    try:
+        return list(counting.count_plots(root, str(place), {}, (), time.monotonic() + 30))
+    finally:
+        os.close(root)
+
+
+def test_what_is_learnt_is_told_once_and_on_the_way(farm, monkeypatch):
+    monkeypatch.setattr(counting, "_REPORT_SECONDS", 0.0)
+    for number in range(5):
+        put(farm.places[0] / f"plot-k32-{number}.plot")
+    counts = counts_below(farm.places[0])
+    assert [len(count["learnt"]) for count in counts] == [0, 1, 1, 1, 1, 1]
+    assert [count["headers_missing"] for count in counts] == [5, 4, 3, 2, 1, 0]
+    assert len({number for count in counts for number, _ in count["learnt"]}) == 5
+
+
+def test_what_took_the_place_of_a_plot_after_the_listing_is_not_read(farm):
+    os.mkfifo(farm.places[0] / "pipe.plot")
+    (farm.places[0] / "link.plot").symlink_to(put(farm.base / "plot-k32-a.plot"))
+    (farm.places[0] / "directory.plot").mkdir()
+    root = os.open(farm.places[0], os.O_RDONLY)
+    assert [counting._said_by(f"{name}.plot", root) for name in ("pipe", "link", "directory", "gone")] == [None] * 4
+    os.close(root)
+
+
+def test_an_error_below_keeps_the_count_by_names(farm, monkeypatch):
+    put(farm.places[0] / "plots/plot-k32-a.plot")
+    count = counting.count_plots
+
+    def broken(*arguments):
+        yield next(count(*arguments))
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(counting, "count_plots", broken)
+    first = farm.count()[0]
+    assert (first.counts, first.headers_missing, first.uncounted) == ({("unknown", 32): 1}, 1, "")
+
+
+def test_an_unreadable_header_is_not_tried_for_ever(farm, monkeypatch):
+    put(farm.places[0] / "plot-k32-bad.plot2", PLOT2)
+
+    def broken(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(counting.os, "pread", broken)
+    first = farm.count()[0]
+    monkeypatch.undo()
+    assert (first.counts, first.headers_missing) == ({("plot2", 32): 1}, 1)
+    assert plots_on(farm.count()[0]) == plots_on(first)
+    os.utime(farm.places[0] / "plot-k32-bad.plot2")
+    assert farm.count()[0].counts == {("plot2", 28): 1}
+
+
+def test_a_drive_that_cannot_be_listed_in_time_says_so_and_is_not_silent(farm, monkeypatch):
+    monkeypatch.setattr(counting, "_entries", lambda directory, until: (_ for _ in ()).throw(counting.OutOfTimeError))
+    first, second = farm.count()
+    assert first.uncounted == second.uncounted == "its directories could not be listed in time"
+    assert (first.problem, first.counts) == ("", None)
+    monkeypatch.undo()
+    (farm.places[1] / MARKER).unlink()
+    first, second = farm.count()
+    assert first.counts == {}
+    assert second.problem == second.uncounted == f"not a drive: the marker file {MARKER} is not there"
+
+
+def test_an_error_in_a_directory_hides_no_other_drive(farm, monkeypatch):
+    put(farm.places[0] / "plot-k32-a.plot")
+    listed = counting._entries
+
+    def broken(directory, until):
+        if os.path.exists(f"/proc/self/fd/{directory}/bad"):
+            raise OSError(5, "Input/output error")
+        return listed(directory, until)
+
+    monkeypatch.setattr(counting, "_entries", broken)
+    (farm.places[1] / "bad").touch()
+    first, second = farm.count()
+    assert first.plot_files == 1
+    assert (second.counts, second.uncounted) == (None, "answers with an error: Input/output error")
+
+
+def test_somebody_elses_directory_is_left_out(farm):
+    put(farm.places[0] / "mine/plot-k32-a.plot")
+    put(farm.places[0] / "theirs/plot-k32-b.plot").parent.chmod(0)
+    root, user = os.open(farm.places[0], os.O_RDONLY), os.geteuid()
+    try:
+        os.seteuid(user or 12345)  # root may read every directory
+        count = next(counting.count_plots(root, str(farm.places[0]), {}, (), time.monotonic() + 30))
+    finally:
+        os.seteuid(user)
+        os.close(root)
+        (farm.places[0] / "theirs").chmod(0o755)
+    assert count["counts"] == [["unknown", 32, 1]]
+
+
+def test_counting_never_keeps_another_process_from_asking_for_room(farm):
+    lock = Lock(farm.locks / lock_name("count", farm.drives[0].identity))
+    lock.acquire()
+    started = time.monotonic()
+    assert [reading.problem for reading in probe(farm.drives, [], 30, farm.locks)] == ["", ""]
+    assert time.monotonic() - started < 10
+    first, second = farm.count(seconds=0.8)
+    assert first.uncounted == "an earlier count of its plots is still under way"
+    assert second.counts == {}
+    lock.release()
+    assert [reading.counts for reading in farm.count()] == [{}, {}]
+
+
+def test_the_last_count_of_a_drive_outlives_it(farm):
+    put(farm.places[0] / "plot-k32-a.plot")
+    put(farm.places[0] / "plot-k32-b.plot")
+    before = time.time()
+    farm.count()
+    farm.places[0].rename(farm.base / "away")
+    assert farm.count()[0].problem == "cannot be opened: No such file or directory"
+    database = Database(farm.base / "state")
+    counts = Inventory(database).last_counts()
+    database.close()
+    last = counts[farm.drives[0].identity]
+    assert (last.plots, last.bytes) == (2, 2 * len(V1))
+    assert before <= last.time <= time.time()
+    assert counts[farm.drives[1].identity].plots == 0
+    (farm.base / "away").rename(farm.places[0])
+    assert farm.count()[0].plot_files == 2
+
+
+def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
+    monkeypatch.setattr(inventory, "_MOST_DRIVES", 3)
+    monkeypatch.setattr(inventory, "_MOST_HEADERS", 2)
+    database = Database(tmp_path)
+    remembered = Inventory(database)
+    for number in range(5):
+        remembered.remember({f"uuid:{number}": HeaderNews(1, 10, [(1, 513), (2, 513), (3, 513)], [])}, float(number))
+    assert remembered.last_counts() == {f"uuid:{number}": LastCount(1, 10, float(number)) for number in (2, 3, 4)}
+    assert remembered.headers(["uuid:0", "uuid:4", "uuid:x"]) == {"uuid:4": {1: 513, 2: 513}}
+    remembered.remember({"uuid:4": HeaderNews(0, 0, [(9, 1)], [1, 2, 77])}, 9.0)
+    assert remembered.headers(["uuid:4"]) == {"uuid:4": {9: 1}}
+    assert database.rows("SELECT count(*) FROM plot_headers") == [(5,)]
+    database.close()
+
+
+def test_without_a_database_plots_are_counted_anyway(farm, caplog):
+    (farm.base / "state").write_text("no directory")
+    put(farm.places[0] / "plot-k32-a.plot")
+    assert farm.count()[0].counts == {("v1", 32): 1}
+    database = Database(farm.base / "other")
+    remembered = Inventory(database)
+    database.write("DROP TABLE plot_headers")
+    assert probe(farm.drives, [], 30, farm.locks, remembered)[0].counts == {("v1", 32): 1}
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("marker", "disk"),
+    [
+        (b"", ""),
+        (b"/dev/sdf\n", "/dev/sdf"),
+        (b"  /dev/disk/by-id/wwn-0x5000  \r\nbay 3\n", "/dev/disk/by-id/wwn-0x5000"),
+        (b"bay 3\n/dev/sdf\n", ""),
+        (b"/dev/../etc/shadow", ""),
+        (b"/etc/shadow", ""),
+        (b"/dev/sd\x1b[31m", ""),
+        (b"/dev/" + b"x" * 10**6, "/dev/" + "x" * 4091),
+        (bytes(range(256)), ""),
+    ],
+)
+def test_the_marker_may_name_the_disk(farm, marker, disk):
+    (farm.places[0] / MARKER).write_bytes(marker)
+    assert [reading.disk for reading in probe(farm.drives, [], 30, farm.locks)] == [disk, ""]
+
+
+@pytest.mark.root
+def test_other_file_systems_and_bind_mounts_below_a_drive_are_not_entered(farm):
+    if reason := why_no_mounts():
+        pytest.skip(reason)
+    with private_mounts():
+        drive, below, bound = farm.places[0], farm.places[0] / "below", farm.places[0] / "bound"
+        mount_small(drive, 1 << 20)
+        (drive / MARKER).touch()
+        put(drive / "plot-k32-a.plot")
+        put(drive / "plots/plot-k32-b.plot")
+        below.mkdir()
+        bound.mkdir()
+        mount_small(below, 1 << 20)
+        put(below / "plot-k32-c.plot")
+        subprocess.run(["mount", "--bind", drive / "plots", bound], check=True)
+        assert farm.count()[0].plot_files == 2
+        for place in (below, bound, drive):
+            subprocess.run(["umount", place], check=True)
+
+
+@pytest.mark.root
+def test_a_mount_that_was_made_after_the_table_was_read_is_not_entered(farm):
+    if reason := why_no_mounts():
+        pytest.skip(reason)
+    with private_mounts():
+        below = farm.places[0] / "below"
+        put(farm.places[0] / "plot-k32-a.plot")
+        below.mkdir()
+        mount_small(below, 1 << 20)
+        put(below / "plot-k32-b.plot")
+        root = os.open(farm.places[0], os.O_RDONLY)
+        count = next(counting.count_plots(root, str(farm.places[0]), {}, (), time.monotonic() + 30))
+        assert count["counts"] == [["unknown", 32, 1]]
+        os.close(root)
+        subprocess.run(["umount", below], check=True)

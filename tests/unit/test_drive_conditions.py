@@ -1,0 +1,239 @@
+"""What the owner should know of the drives, decided on readings."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.config.sections import Smart, Watch
+from plotfarm.drives.conditions import growth, health_conditions, heat, presence_conditions, unfit
+from plotfarm.drives.health import Health
+from plotfarm.drives.model import Drive, Verdict
+
+NOW = 1_700_000_000.0
+SMART = Smart(warning_celsius=50, critical_celsius=60, hysteresis_celsius=3, smart_interval_minutes=30)
+WATCH = Watch(missing_minutes=2)
+DRIVE = Drive("/mnt/enclosure0/drive6", "/dev/sda1", "uuid:6", 2049, "ext4")
+OTHER = Drive("/mnt/enclosure0/drive7", "/dev/sdb1", "uuid:7", 2065, "ext4")
+GOOD = Health(
+    "/dev/sda", NOW, last_read=NOW, serial="S6", model="M6", assessment="PASS", celsius=34, highest_celsius=39,
+    reallocated=0, pending=0, uncorrectable=0, crc_errors=0,
+)  # fmt: skip
+NAMES = {
+    "drive": "drive6", "mountpoint": "/mnt/enclosure0/drive6", "device": "/dev/sda1", "serial": "S6", "model": "M6",
+}  # fmt: skip
+WARNING, CRITICAL = Severity.WARNING, Severity.CRITICAL
+
+
+def told(health=GOOD, dated=(), standing=None, drives=(DRIVE,)):
+    before = {("hot", "uuid:6"): standing} if standing else {}
+    return health_conditions(drives, {"uuid:6": health}, {"uuid:6": dated}, before, SMART)
+
+
+def test_nothing_is_told_of_a_disk_in_order():
+    assert told() == []
+
+
+def test_nothing_is_told_of_a_drive_that_was_never_read_or_is_not_mounted():
+    assert health_conditions([DRIVE], {}, {}, {}, SMART) == []
+    assert told(replace(GOOD, assessment="FAIL", celsius=80), drives=[OTHER]) == []
+
+
+# ---- Hot ----
+
+
+def test_a_hot_disk():
+    facts = {**NAMES, "celsius": 52, "highest_celsius": 55, "warning_celsius": 50, "critical_celsius": 60}
+    hot = replace(GOOD, celsius=52, highest_celsius=55)
+    assert told(hot) == [Condition("hot", "uuid:6", WARNING, facts)]
+
+
+@pytest.mark.parametrize(
+    ("celsius", "before", "after"),
+    [
+        (49, None, None),
+        (50, None, WARNING),
+        (59, None, WARNING),
+        (60, None, CRITICAL),
+        (49, WARNING, WARNING),
+        (47, WARNING, WARNING),
+        (46, WARNING, None),
+        (57, CRITICAL, CRITICAL),
+        (56, CRITICAL, WARNING),
+        (47, CRITICAL, WARNING),
+        (46, CRITICAL, None),
+        (57, WARNING, WARNING),
+        (None, CRITICAL, None),
+    ],
+)
+def test_heat_is_over_only_well_below_the_threshold(celsius, before, after):
+    assert heat(celsius, before, SMART) is after
+
+
+def test_a_hot_disk_that_cannot_be_read_is_still_hot():
+    silent = replace(GOOD, problem="no SMART: gone", celsius=None)
+    (hot,) = (condition for condition in told(silent, standing=CRITICAL) if condition.kind == "hot")
+    assert (hot.severity, hot.facts["celsius"]) == (CRITICAL, None)
+    assert [condition.kind for condition in told(silent)] == ["no_smart"]
+
+
+def test_a_sleeping_disk_is_not_hot_whatever_it_was_when_it_fell_asleep():
+    assert told(replace(GOOD, asleep=True, celsius=65), standing=CRITICAL) == []
+
+
+# ---- Failing ----
+
+
+def test_a_failing_disk():
+    facts = {**NAMES, "assessment": "FAIL", "reallocated": 9, "pending": 0, "uncorrectable": None, "crc_errors": 0}
+    failing = replace(GOOD, assessment="FAIL", reallocated=9, uncorrectable=None)
+    assert told(failing) == [Condition("failing", "uuid:6", CRITICAL, facts)]
+
+
+def test_a_disk_that_only_warns_is_a_warning():
+    assert [(one.kind, one.severity) for one in told(replace(GOOD, assessment="WARN"))] == [("failing", WARNING)]
+
+
+def test_a_disk_that_says_nothing_about_its_health_is_not_failing():
+    assert told(replace(GOOD, assessment="")) == []
+
+
+@pytest.mark.parametrize("state", [{"asleep": True}, {"problem": "no SMART: gone"}])
+def test_a_failing_disk_goes_on_failing_asleep_and_silent(state):
+    assert "failing" in {condition.kind for condition in told(replace(GOOD, assessment="FAIL", **state))}
+
+
+# ---- Sectors ----
+
+
+def readings(**counters):
+    """Readings of GOOD with other counters, one after the other."""
+    return [
+        replace(GOOD, **dict(zip(counters, values, strict=True))) for values in zip(*counters.values(), strict=True)
+    ]
+
+
+def test_counters_that_grew():
+    facts = {**NAMES, "pending_from": 0, "pending_to": 16, "crc_errors_from": 7, "crc_errors_to": 8}
+    dated = readings(pending=[0, 8, 16], crc_errors=[7, 7, 8])
+    assert told(dated=dated) == [Condition("sectors", "uuid:6", WARNING, facts)]
+
+
+@pytest.mark.parametrize(
+    ("values", "grown"),
+    [
+        ([], None),
+        ([8], None),
+        ([8, 8, 8], None),
+        ([8, 0], None),  # pending sectors that could be written after all
+        ([0, 8, 0], (0, 8)),  # told for its time, so that it does not come and go
+        ([0, 8, 0, 4], (0, 4)),
+        ([4, None, 6], (4, 6)),
+        ([None, 6], None),  # nobody knows what it was before
+    ],
+)
+def test_what_counts_as_growth(values, grown):
+    assert growth(readings(pending=values)).get("pending") == grown
+
+
+def test_the_counters_of_the_disk_before_are_not_compared():
+    dated = [*readings(pending=[0, 1]), replace(GOOD, serial="S9", pending=50)]
+    assert growth(dated) == {}
+    assert growth([*dated, replace(GOOD, serial="S9", pending=51)]) == {"pending": (50, 51)}
+
+
+# ---- No SMART data any more ----
+
+
+def test_a_disk_that_used_to_give_smart_data():
+    silent = replace(GOOD, problem="no SMART: no permission", celsius=None)
+    facts = {**NAMES, "why": "no SMART: no permission", "last_read": NOW}
+    assert told(silent) == [Condition("no_smart", "uuid:6", WARNING, facts, patience_seconds=45 * 60)]
+
+
+def test_a_disk_that_never_gave_smart_data_is_not_told_of():
+    assert told(Health("/dev/sda", NOW, problem="no SMART: a virtual disk")) == []
+
+
+# ---- Missing and silent drives ----
+
+
+def seen(why, drive=DRIVE, known=("uuid:6",), plots=None, offlined=()):
+    verdict = Verdict(drive, why.startswith("room"), why)
+    return presence_conditions([verdict], known, {"uuid:6": 431} if plots is None else plots,
+                               {"uuid:6": GOOD}, offlined, WATCH)  # fmt: skip
+
+
+def test_a_missing_drive():
+    facts = {**NAMES, "plots": 431}
+    assert seen("not mounted") == [Condition("missing", "uuid:6", CRITICAL, facts, patience_seconds=120)]
+
+
+def test_a_missing_drive_without_plots_is_a_warning():
+    (missing,) = seen("not mounted", plots={"uuid:6": 0})
+    assert (missing.severity, missing.facts["plots"]) == (WARNING, 0)
+    (never_counted,) = seen("not mounted", plots={})
+    assert (never_counted.severity, never_counted.facts["plots"]) == (CRITICAL, None)
+
+
+def test_a_drive_that_was_never_here_is_not_missing():
+    assert seen("not mounted", known=()) == []
+
+
+@pytest.mark.parametrize("entry", ["uuid:6", "drive6", "/mnt/enclosure0/drive6", "/dev/sda1"])
+@pytest.mark.parametrize("why", ["not mounted", "not answering within 10 s", "offlined"])
+def test_an_offlined_drive_is_not_told_of(entry, why):
+    assert seen(why, offlined=[entry]) == []
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        "not answering within 10 s",
+        "not answering (an earlier probe of it still hangs)",
+        "not answering: a writer that was ended still hangs there",
+        "answers with an error: Input/output error",
+        "cannot be opened: Input/output error",
+    ],
+)
+def test_a_drive_that_does_not_answer(why):
+    facts = {**NAMES, "why": why, "plots": 431}
+    assert seen(why, known=()) == [Condition("not_answering", "uuid:6", CRITICAL, facts, patience_seconds=120)]
+
+
+@pytest.mark.parametrize("why", ["room for 3 plots", "full: room for 0 plots", "mounted read-only", "failing: SMART"])
+def test_other_drives_are_there(why):
+    assert seen(why) == []
+
+
+def test_names_are_fit_to_be_shown():
+    strange = replace(DRIVE, mountpoint="/mnt/a\nb\x1b[2J\udcff", device="/dev/mapper/x\u202e")
+    (missing,) = seen("not mounted", drive=strange)
+    assert all(value.isprintable() for value in missing.facts.values() if isinstance(value, str))
+    assert missing.facts["drive"] == r"a\nb\x1b[2J\xff"
+
+
+# ---- The drive choice ----
+
+
+def test_a_failing_disk_gets_no_plots():
+    healths = {"uuid:6": replace(GOOD, assessment="FAIL"), "uuid:7": GOOD, "uuid:8": replace(GOOD, assessment="WARN")}
+    assert unfit(healths, SMART) == {"uuid:6": "failing: SMART says FAILED"}
+
+
+def test_a_disk_that_is_much_too_hot_gets_no_plots_until_it_has_cooled():
+    def at(celsius, too_hot=()):
+        return unfit({"uuid:6": replace(GOOD, celsius=celsius)}, SMART, too_hot)
+
+    assert at(60) == {"uuid:6": "too hot: 60 C (critical_celsius is 60)"}
+    assert at(59) == {}
+    assert at(57, too_hot=["uuid:6"]) != {}
+    assert at(56, too_hot=["uuid:6"]) == {}
+    assert at(57, too_hot=["uuid:7"]) == {}
+
+
+def test_a_sleeping_disk_and_one_that_says_nothing_are_not_too_hot():
+    assert unfit({"uuid:6": replace(GOOD, celsius=70, asleep=True)}, SMART) == {}
+    assert unfit({"uuid:6": Health("/dev/sda", NOW, problem="no SMART: gone")}, SMART, ["uuid:6"]) == {}
