@@ -1,0 +1,1 @@
+"""What Chia itself says: its log, its configuration, coins."""
