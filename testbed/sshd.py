@@ -12,11 +12,11 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from types import TracebackType
 
 import psutil
 
 from plotfarm.base.processes import end, find_program, spawn, tail
+from testbed.service import Service
 
 _ALIAS = "testbed"  # the name under which the host key is known, whatever the port
 _READY_SECONDS = 15.0
@@ -28,7 +28,7 @@ class SshdError(Exception):
     """The private sshd did not start; the message carries the last lines of its log."""
 
 
-class PrivateSshd:
+class PrivateSshd(Service):
     """An sshd in `directory`, as a context manager or with `start` and `stop`.
 
     With `command` every key may run only that (`restrict,command="..."`), as on a real NAS. `user_key` is the
@@ -154,15 +154,6 @@ class PrivateSshd:
         """Stop and start it on the same port: every connection is cut."""
         self.stop()
         self.start()
-
-    def __enter__(self) -> PrivateSshd:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
 
 
 def public_half(key: Path) -> str:
