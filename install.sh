@@ -20,10 +20,11 @@ END
 # "this|that": either will do, and the first is installed if both are missing.
 readonly common_packages=(python3 python3-venv util-linux)
 readonly plotter_packages=("${common_packages[@]}" openssh-client "netcat-openbsd|netcat-traditional")
-readonly nas_packages=("${common_packages[@]}" openssh-server "netcat-openbsd|netcat-traditional")
+readonly nas_packages=("${common_packages[@]}" openssh-server "netcat-openbsd|netcat-traditional"
+    smartmontools)
 readonly demo_packages=("${common_packages[@]}" openssh-server openssh-client netcat-openbsd)
 readonly test_packages=("${demo_packages[@]}" netcat-traditional pv strace shellcheck cron iproute2
-    xfsprogs e2fsprogs procps rsync)
+    xfsprogs e2fsprogs procps rsync openssl)
 
 say() { printf '%s\n' "$*"; }
 
@@ -205,19 +206,28 @@ END
 set_up_nas() {
     set_up "${nas_packages[@]}" -- requirements.txt
     cat <<END
-The NAS is set up. What remains, as the user that will take plots in (it needs to write to the drives,
-nothing else):
+The NAS is set up. What remains, as the user that will take plots in (it needs to write to the drives, and
+to run smartctl, nothing else):
 
 1. Fill in $checkout/plot_manager_config:
      [drives] devices, mounts      which mounted file systems are plot drives
      [transfer] ports              ports that the plotter can reach here
+     [notifications], [email] ...  which messages you want, and how they go
 2. See which drive would be taken, and why the others not:
      $checkout/drive_manager.py --explain
 3. Let the plotter in, and only to hand over plots: one line in ~/.ssh/authorized_keys, with the plotter's
    address and its public key (there in ~/.ssh/plot_manager.pub):
      restrict,from="PLOTTER",command="$checkout/receive_plot.sh" ssh-ed25519 AAAA...
-4. Add this line with crontab -e:
-     * * * * * $checkout/drive_manager.py
+4. Unless that user is root, let it read the health of the drives: one line in /etc/sudoers.d/plot_manager
+     USER ALL=(root) NOPASSWD: /usr/sbin/smartctl
+   and look at what the drives say:
+     $checkout/drive_manager.py --check_temps
+5. Send yourself a test by each way that you have set up:
+     $checkout/drive_manager.py --test_notifications
+6. Add these lines with crontab -e:
+     *  *  * * * $checkout/drive_manager.py
+     01 00 * * * $checkout/drive_manager.py --update_daily >/dev/null
+     02 00 * * * $checkout/drive_manager.py --daily_report >/dev/null
 END
 }
 

@@ -43,7 +43,8 @@ def main() -> int:
     from plotfarm.jobs import entry, send_plots
 
     job = functools.partial(send_plots.run, dry_run=arguments.dry_run)
-    return entry.run("plot_manager", job, arguments.config, demands=["nas.hosts"])
+    unattended = not arguments.dry_run
+    return entry.run("plot_manager", job, arguments.config, demands=["nas.hosts"], unattended=unattended)
 
 
 if __name__ == "__main__":

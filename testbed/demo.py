@@ -27,6 +27,7 @@ from plotfarm.base.units import format_bytes, format_duration
 from plotfarm.drives.model import MARKER
 from plotfarm.drives.reservations import Reservations
 from testbed.farm import Farm, sha256
+from testbed.mail_server import MailServer
 from testbed.plots import PlotShop
 from testbed.sshd import SshdError, is_gone
 
@@ -42,9 +43,10 @@ class DemoError(Exception):
 class Demo:
     """The farm, the console, and the plots that have to arrive."""
 
-    def __init__(self, console: Console, farm: Farm) -> None:
+    def __init__(self, console: Console, farm: Farm, mail_server: MailServer) -> None:
         self.console = console
         self.farm = farm
+        self.mail_server = mail_server
         self.finished: dict[str, tuple[str, int, str]] = {}  # name -> kind, bytes, SHA-256
         self.unfinished: dict[Path, str] = {}  # path -> SHA-256
 
@@ -57,6 +59,8 @@ class Demo:
         self.send_the_plots()
         self.compare()
         self.run_again()
+        self.report()
+        self.read_the_mail()
         self.say("")
         took = format_duration(time.monotonic() - started)
         self.say(f"All as it should be, in {took}. The farm is removed again.", "bold green")
@@ -96,6 +100,13 @@ class Demo:
         """Let drive_manager.py choose, with one drive that is none."""
         self.act("The NAS chooses a drive: drive_manager.py, which cron starts every minute")
         self.farm.remember_small_plots()
+        self.farm.give_smart()
+        self.farm.nas.change({
+            "notifications.alerting": True, "notifications.email": True, "notifications.new_plot_drive": True,
+            "email.host": self.mail_server.address, "email.port": self.mail_server.port, "email.security": "none",
+            "email.sender": "nas@example.org", "email.recipients": "farmer@example.org",
+            "system_settings.server_name": "demo-nas",
+        })  # fmt: skip
         (self.farm.drives[0] / MARKER).unlink()
         self.say(f"(Somebody pulled out {self.farm.drives[0].name}: it is declared, but not there.)", "dim")
         self.command("drive_manager.py")
@@ -158,6 +169,33 @@ class Demo:
         self.expect_success(self.farm.plot_manager())
         self.show_log(log, seen)
         self.check("nothing to do, and nothing was done", (self.farm.stored(), self.farm.waiting()) == before)
+
+    def report(self) -> None:
+        """Let drive_manager.py report on the drives and the plots."""
+        self.act("What the owner of the NAS sees: drive_manager.py -pr and -ct")
+        for option in ("-pr", "-ct"):
+            self.command(f"drive_manager.py {option}")
+            done = self.farm.drive_manager(option)
+            self.expect_success(done)
+            self.say(done.stdout.rstrip())
+        self.say("(The temperatures are made up: a stand-in for smartctl tells them.)", "dim")
+
+    def read_the_mail(self) -> None:
+        """Show the mail that the choice of a drive has sent meanwhile."""
+        self.act("The mail that came when the plot drive was chosen, as it arrived at a mail server here")
+        deadline = time.monotonic() + _LIMIT_SECONDS
+        while not (mails := [each for each in self.mail_server.received if "drive" in each.mail["Subject"].lower()]):
+            if time.monotonic() > deadline:
+                raise DemoError(f"no mail arrived within {_LIMIT_SECONDS:g} seconds")
+            time.sleep(0.05)
+        arrived = mails[0]
+        for field in ("From", "To", "Subject"):
+            self.console.print(Text.assemble((f"  {field}: ", "bold"), str(arrived.mail[field])))
+        self.say("")
+        self.say("\n".join(f"  {line}".rstrip() for line in self.short(arrived.part("plain")).splitlines()))
+        drive = "drive2"
+        self.check("the mail names the drive, as text and as HTML",
+                   drive in arrived.part("plain") and drive in arrived.part("html"))  # fmt: skip
 
     # ---- What the acts are made of ----
 
@@ -245,9 +283,10 @@ def main() -> int:
         with (
             tempfile.TemporaryDirectory(prefix="plot-farm-") as directory,
             ending_children(),
+            MailServer() as mail_server,
             Farm(Path(directory) / "farm") as farm,
         ):
-            demo = Demo(console, farm)
+            demo = Demo(console, farm, mail_server)
             try:
                 demo.play()
             except DemoError as error:

@@ -24,6 +24,8 @@ from typing import IO
 from plotfarm.base.config.loader import kernel_ports
 from plotfarm.base.state import State, Transfer
 from plotfarm.drives.model import MARKER
+from testbed import smart_samples
+from testbed.fake_smartctl import FakeSmartctl
 from testbed.plots import CHECKOUT, v1_name
 from testbed.sshd import PrivateSshd
 
@@ -129,6 +131,16 @@ class Farm:
             directory.mkdir()
         for drive in self.drives:
             (drive / MARKER).touch()
+
+    def give_smart(self) -> FakeSmartctl:
+        """Let a disk with SMART data stand behind each drive, as far as the NAS can tell; returns who tells it."""
+        smartctl = FakeSmartctl(self.root / "smart")
+        for number, drive in enumerate(self.drives, 1):
+            disk = f"/dev/fake{number}"
+            (drive / MARKER).write_text(f"{disk}\n")
+            smartctl.says(disk, smart_samples.sata(serial=f"ZHZ{number:05}", celsius=f"{30 + number} (Min/Max 21/47)"))
+        self.nas.change({"smart.smartctl": smartctl.program})
+        return smartctl
 
     def set_nas_environment(self, environment: Mapping[str, str]) -> None:
         """Set what is added to the environment of receive_plot.sh from the next session on."""

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import functools
-import json
-import logging
 import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.locks import LockBusy
@@ -17,17 +14,17 @@ from plotfarm.base.units import format_bytes
 from plotfarm.drives.choose import in_order, judge
 from plotfarm.drives.model import Arrival, Drive, Reading, Verdict
 from plotfarm.drives.mounts import Survey, as_mountpoint, survey
-from plotfarm.drives.offlined import read_offlined
+from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.drives.opening import is_still_mounted, open_mounted
 from plotfarm.drives.probe import probe
 from plotfarm.drives.reservations import Reservations, leftover_plots
+from plotfarm.jobs.fitness import unfit_drives
 from plotfarm.jobs.leftovers import remove_leftovers
 from plotfarm.plots.names import escaped, refuse_name
 from plotfarm.transfer.protocol import Offer
 from plotfarm.transfer.storage import Arrived, Present, Refused, Reserved
 from plotfarm.transfer.writer import Place, Recorded
 
-_LOG = logging.getLogger(__name__)
 _DAY_SECONDS = 86400.0
 _KINDS = ("v1", "bladebit", "plot2", "gplot", "unknown")
 
@@ -56,9 +53,8 @@ class DriveStorage:
         answer = self._find(offer, readings, arrivals) or self._over_quota(offer, arrivals)
         if answer:
             return answer
-        verdicts = judge(
-            readings, arrivals, read_offlined(config.paths.state), offer.size, config.drives.minimum_free_bytes
-        )
+        offlined, unfit = read_offlined(config.paths.state), unfit_drives(config, self._state)
+        verdicts = judge(readings, arrivals, offlined, offer.size, config.drives.minimum_free_bytes, unfit)
         usable = [
             verdict for verdict in in_order(verdicts, config.drives.policy, current)
             if verdict.drive.identity not in leave_out
@@ -116,6 +112,8 @@ class DriveStorage:
             if offer.dry_run:
                 return Reserved(_place(drive), drive.name, drive.identity, None)
             with self._reservations.mutex():
+                if is_offlined(drive, read_offlined(self._config.paths.state)):
+                    continue  # taken offline a moment ago
                 if any(other.plot == offer.name and other.alive for other in self._reservations.arrivals()):
                     return None
                 try:
@@ -130,12 +128,8 @@ class DriveStorage:
         return None
 
     def stored(self, arrived: Arrived) -> None:
-        """Record the transfer and leave the mark that per-plot notifications read."""
-        offer = arrived.offer
-        self._record(offer, arrived.path, arrived.seconds, arrived.result, arrived)
-        if arrived.result == "stored":
-            mark = {"time": time.time(), "plot": offer.name, "path": arrived.path, "bytes": offer.size}
-            leave_mark(self._config.paths.state / "new_plot_received", {**mark, "plotter": self._plotter})
+        """Record the transfer: the reports count it, and drive_manager.py tells of it."""
+        self._record(arrived.offer, arrived.path, arrived.seconds, arrived.result, arrived)
 
     def failed(self, offer: Offer, reason: str, seconds: float) -> None:
         """Record an arrival that came to nothing."""
@@ -147,21 +141,9 @@ class DriveStorage:
                 finished=time.time(), plot=offer.name, kind=offer.kind, source=offer.plot_directory, target=path,
                 plotter=self._plotter, bytes=offer.size, seconds=seconds, result=result,
                 digest=arrived.digest if arrived else "", segments=" ".join(arrived.segments) if arrived else "",
-                inode=arrived.inode if arrived else 0, mtime_ns=arrived.mtime_ns if arrived else 0,
+                inode=arrived.inode if arrived else 0, mtime_ns=arrived.mtime_ns if arrived else 0, k=offer.k or 0,
             )
         )  # fmt: skip
-
-
-def leave_mark(path: Path, mark: dict[str, object]) -> None:
-    """Append one line to the mark file; a reader takes the file away by renaming it. A failure is only logged."""
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(descriptor, json.dumps(mark).encode() + b"\n")
-        finally:
-            os.close(descriptor)
-    except OSError as error:
-        _LOG.error("Cannot write %s: %s", path, error)
 
 
 def _recorded(past: Sequence[Transfer], path: str) -> Recorded | None:

@@ -1,4 +1,4 @@
-"""What every script does around its job: configuration, logging, and an honest exit status."""
+"""What every script does around its job: configuration, logging, telling of trouble, and an honest exit status."""
 
 from __future__ import annotations
 
@@ -14,12 +14,21 @@ from plotfarm.base.errors import PlotfarmError
 _LOG = logging.getLogger(__name__)
 
 
-def run(script: str, job: Callable[[Config], int], config: str | None = None, demands: Sequence[str] = ()) -> int:
+def run(
+    script: str,
+    job: Callable[[Config], int],
+    config: str | None = None,
+    demands: Sequence[str] = (),
+    *,
+    unattended: bool = False,
+    tells: bool = True,
+) -> int:
     """Load the configuration, set up logging for `script`, run `job`, and return the exit status.
 
     `config` is the path from the command line, if any; `demands` names the keys that the job cannot do
     without. An expected error becomes one line on stderr and in the log; anything else is a bug and leaves
-    its traceback in the log.
+    its traceback in the log. `unattended` jobs are those of cron: nobody looks, so an error that
+    stays is told. What waits to be told is sent afterwards, unless the job `tells` nothing: it is the one that sends.
     """
     try:
         settings = load(find_config(config), demands)
@@ -27,19 +36,41 @@ def run(script: str, job: Callable[[Config], int], config: str | None = None, de
         print(f"{script}: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_status
     system_logging.configure(script, settings)
+    trouble = ""
     try:
-        return job(settings)
+        status = job(settings)
     except PlotfarmError as error:
+        trouble, status = str(error), error.exit_status
         _LOG.error("%s", error)
         print(f"{script}: {error}", file=sys.stderr)  # noqa: T201
-        return error.exit_status
     except KeyboardInterrupt:
         _LOG.warning("Interrupted")
         return 130
     except Exception as error:  # a bug: never a silent stop
-        _LOG.exception("Unexpected error")
+        trouble, status = f"unexpected {type(error).__name__}: {error}", 1
+        _report_bug(error, script, settings)
         print(  # noqa: T201
-            f"{script}: unexpected {type(error).__name__}: {error} (the log in {settings.paths.logs} has the details)",
+            f"{script}: {trouble} (the log in {settings.paths.logs} has the details)",
             file=sys.stderr,
         )
-        return 1
+    if tells:
+        _tell(script if unattended else "", trouble, settings)
+    return status
+
+
+def _report_bug(error: Exception, script: str, config: Config) -> None:
+    _LOG.exception("Unexpected error")
+    if config.notifications.sentry_dsn:
+        from plotfarm.notify import bugs
+
+        bugs.report(error, script, config)
+
+
+def _tell(script: str, trouble: str, config: Config) -> None:
+    """Say that an unattended script is in trouble or out of it, and have what is in the outbox sent."""
+    from plotfarm.jobs import after_run
+
+    try:
+        after_run.tell(script, trouble, config)
+    except Exception:  # the job is done: who cannot be told of it does not undo that
+        _LOG.exception("What this run had to tell could not be stored")

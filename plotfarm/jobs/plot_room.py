@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Plotter
 from plotfarm.base.state import Room, State
 from plotfarm.base.units import format_bytes
@@ -37,8 +38,21 @@ def watch_room(
         state.record_room(rooms[directory])
     warnings = [
         f"The plot directory {room.directory} fills up faster than it is emptied: "
-        f"{format_bytes(room.free_bytes)} free, full in {room.hours_left:.1f} hours"
-        for room in rooms.values()
-        if room.hours_left is not None and room.hours_left < plotter.warn_hours_left
+        f"{format_bytes(room.free_bytes)} free, full in {room.hours_left or 0:.1f} hours"
+        for room in filling_up(list(rooms.values()), plotter.warn_hours_left)
     ]
     return rooms, warnings
+
+
+def filling_up(rooms: Sequence[Room], warn_hours_left: float) -> list[Room]:
+    """Return the newest (last) reading of each plot directory that is full in fewer than `warn_hours_left`."""
+    newest = {(room.host, room.directory): room for room in rooms}
+    return [room for room in newest.values() if room.hours_left is not None and room.hours_left < warn_hours_left]
+
+
+def filling(room: Room) -> Condition:
+    """Return the condition of a plot directory that fills up."""
+    facts: dict[str, str | int | float | None] = {
+        "host": room.host, "directory": room.directory, "free_bytes": room.free_bytes, "hours_left": room.hours_left,
+    }  # fmt: skip
+    return Condition("filling", f"{room.host}:{room.directory}", Severity.WARNING, facts)

@@ -18,7 +18,9 @@ from plotfarm.base.ssh import remove_leftovers
 from plotfarm.base.state import Room, State, Transfer
 from plotfarm.base.units import format_bytes, format_duration
 from plotfarm.jobs.nas_link import NasLink
-from plotfarm.jobs.plot_room import watch_room
+from plotfarm.jobs.plot_room import filling, filling_up, watch_room
+from plotfarm.jobs.sending_trouble import Trouble, tell_of_trouble
+from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped
 from plotfarm.plots.plotfile import Candidate, Listing, PlotFile, PlotFileError, find_plots, judge_whole, look
 from plotfarm.reports.progress import Screen
@@ -78,7 +80,7 @@ class SendingRun:
             )
         self._minimum_bytes = testing.minimum_size_bytes if testing.testing else 0
         self._screen = Screen()
-        self._tally = Tally()
+        self._tally, self._trouble = Tally(), Trouble()
         self._links = {host: NasLink(host, config) for host in config.nas.hosts}
         self._rooms: dict[Path, Room] = {}
 
@@ -90,12 +92,18 @@ class SendingRun:
         for warning in warnings:
             _LOG.warning("%s", warning)
             self._screen.complain(warning)
+        teller = Teller(self._config, self._state.database)
+        if not self._dry_run:  # before a run that may last for hours
+            full = filling_up(list(self._rooms.values()), self._config.plotter.warn_hours_left)
+            teller.see([filling(room) for room in full], ["filling"])
         try:
             while self._one_pass(listing.candidates):
                 listing = find_plots(self._directories)
         finally:
             for link in self._links.values():
                 link.close()
+        if not self._dry_run:
+            tell_of_trouble(self._trouble, self._config, teller)
         return self._finish()
 
     def _one_pass(self, candidates: Sequence[Candidate]) -> bool:
@@ -134,6 +142,8 @@ class SendingRun:
                 self._tally.in_a_row = 0
         except (PlotRefused, PlotFileError, TransferFailed, NasUnavailable) as error:
             self._fail(f"{shown}: {error}", counts=isinstance(error, TransferFailed))
+            if not isinstance(error, NasUnavailable):
+                self._trouble.hold(candidate.path, candidate.size, f"{shown}: {error}")
 
     def _is_whole(self, plot: PlotFile) -> bool:
         """Tell whether the plot may travel, and say why if not."""
@@ -144,8 +154,9 @@ class SendingRun:
         whole = judge_whole(plot, settle, now, observed_seconds=observed, minimum_bytes=self._minimum_bytes)
         if not whole.is_whole:
             self._tally.waiting += 1
-            log = _LOG.warning if whole.state == "damaged" or "nobody is writing" in whole.why else _LOG.info
-            log("Not sent: %s: %s", shown, whole.why)
+            _LOG.log(logging.WARNING if whole.needs_somebody else logging.INFO, "Not sent: %s: %s", shown, whole.why)
+            if whole.needs_somebody:
+                self._trouble.hold(plot.path, plot.size, f"{shown}: {whole.why}")
             self._screen.say(f"not sent     {shown}: {whole.why}")
         return whole.is_whole
 
@@ -175,13 +186,17 @@ class SendingRun:
         silent: list[str] = []
         for link in links:
             try:
-                return self._send_to(link, plot)
+                self._send_to(link, plot)
+                self._trouble.reached.add(link.host)
+                return
             except PlotRefused as error:
+                self._trouble.reached.add(link.host)
                 self._state.journal_remove(str(plot.path))
                 if not error.retry:
                     raise
                 refusals.append(f"{link.host}: {error}")
             except NasUnavailable as error:
+                self._trouble.silent[link.host] = str(error)
                 silent.append(str(error))
         if refusals:
             raise PlotRefused("; ".join(refusals + silent), retry=True)
@@ -246,7 +261,7 @@ class SendingRun:
                 target=f"{link.host}:{delivered.path}" if delivered else "", plotter=socket.gethostname(),
                 bytes=plot.size, seconds=seconds, digest=delivered.digest.plot if delivered else "",
                 segments=" ".join(delivered.digest.segments) if delivered else "", result=result,
-                inode=plot.inode, mtime_ns=plot.mtime_ns,
+                inode=plot.inode, mtime_ns=plot.mtime_ns, k=plot.header.k or 0,
             )
         )  # fmt: skip
 

@@ -16,11 +16,17 @@ class Wholeness:
 
     state: str
     why: str
+    is_abandoned: bool = False  # unfinished, and nobody works on it any more
 
     @property
     def is_whole(self) -> bool:
         """Whether the plot may travel."""
         return self.state == "whole"
+
+    @property
+    def needs_somebody(self) -> bool:
+        """Whether the plot will not become whole by waiting."""
+        return self.state == "damaged" or self.is_abandoned
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,7 @@ def _settled(activity: Activity) -> Wholeness:
 
 def _unfinished(why: str, activity: Activity) -> Wholeness:
     """Say also whether there is any hope: a file that rests and that nobody writes to will not grow."""
-    if activity.is_settled and activity.open_for_writing is False:
+    abandoned = activity.is_settled and activity.open_for_writing is False
+    if abandoned:
         why += ", and nobody is writing to it: damaged or interrupted"
-    return Wholeness("unfinished", why)
+    return Wholeness("unfinished", why, abandoned)

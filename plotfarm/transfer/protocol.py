@@ -95,7 +95,7 @@ class Offer:
             name=text(message, "name"),
             size=size,
             kind=text(message, "kind"),
-            k=k if isinstance(k, int) else None,
+            k=k if isinstance(k, int) and 0 < k < 256 else None,
             id=str(message.get("id") or "")[:128],
             dry_run=message.get("dry_run") is True,
             plot_directory=escaped(str(message.get("plot_directory") or "")),

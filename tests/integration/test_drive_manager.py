@@ -169,7 +169,7 @@ def test_it_warns_when_the_plot_directory_of_the_plotter_fills_up(farm):
     now = time.time()
     state = State(farm.state)
     state.record_room(Room("rig1", "/mnt/ssdraid/array0", now - 60, 10**12, 0, 2.0))
-    state.record_room(Room("rig1", "/mnt/ssdraid/array0", now, 120 * 2**30, 0, 3.46))
+    state.record_room(Room("rig1", "/mnt/ssdraid/array0", now, 120 * 2**30, 0, 3.5))
     state.record_room(Room("rig2", "/mnt/ssdraid/array0", now, 10**12, 0, None))
     state.record_room(Room("rig3", "/mnt/ssdraid/array0", now, 10**12, 0, 500.0))
     state.close()
@@ -177,7 +177,7 @@ def test_it_warns_when_the_plot_directory_of_the_plotter_fills_up(farm):
     warnings = [line for line in farm.log().splitlines() if "WARNING" in line]
     assert len(warnings) == 1
     assert warnings[0].endswith(
-        "The plot directory /mnt/ssdraid/array0 of rig1 fills up: 120.0 GiB free, full in 3.5 hours"
+        "The plot directory /mnt/ssdraid/array0 on rig1 is full in about 3 h 30 min: 120.0 GiB are left"
     )
 
 

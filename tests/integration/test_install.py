@@ -13,7 +13,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 NOBODY = 65534
-ALL_INSTALLED = "python3 python3-venv util-linux openssh-client openssh-server netcat-openbsd"
+ALL_INSTALLED = "python3 python3-venv util-linux openssh-client openssh-server netcat-openbsd smartmontools"
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_as_root_it_installs_only_what_is_missing_and_updates_only_when_needed(c
     assert done.returncode == 0, done.stderr
     assert "openssh-server comes with a service" in done.stdout
     words = [line.split("Lock::Timeout=300 ")[1] for line in calls.read_text().splitlines()]
-    wanted = "install --no-install-recommends openssh-server"
+    wanted = "install --no-install-recommends openssh-server smartmontools"
     assert words == [wanted, "update", wanted]
 
 
@@ -166,4 +166,4 @@ def test_a_failure_of_apt_get_shows_its_last_words(checkout: Path) -> None:
     done = install(checkout, "nas")
     assert done.returncode == 1
     assert "E: no such network" in done.stderr
-    assert "sudo apt-get install -y openssh-server" in done.stderr
+    assert "sudo apt-get install -y openssh-server smartmontools" in done.stderr

@@ -1,0 +1,31 @@
+"""At the end of every run: trouble that stays is told, and what waits in the outbox is sent by another process."""
+
+from __future__ import annotations
+
+import time
+
+from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.config.exposure import is_exposed
+from plotfarm.base.config.sections import Config
+from plotfarm.base.state import State
+from plotfarm.jobs.telling import Teller
+from plotfarm.notify.outbox import Outbox
+
+
+def tell(script: str, trouble: str, config: Config) -> None:
+    """Note whether `script` ("" for one that a person watches) ended in `trouble`, and start the delivery if due."""
+    state = State(config.paths.state)
+    try:
+        if script:
+            patience = config.watch.trouble_minutes * 60
+            facts = {"script": script, "why": trouble}
+            failed = Condition("job_failed", script, Severity.CRITICAL, facts, patience)
+            exposed = Condition("config_readable", str(config.path), Severity.WARNING, {"path": str(config.path)})
+            found = [*([failed] if trouble else []), *([exposed] if is_exposed(config) else [])]
+            Teller(config, state.database).see(found, [("job_failed", script), ("config_readable", str(config.path))])
+        if Outbox(state.database).has_due(time.time()):
+            from plotfarm.jobs import deliver
+
+            deliver.start_in_background(config)
+    finally:
+        state.close()

@@ -1,0 +1,65 @@
+"""Sends what waits in the outbox: started in the background by whatever script has something to tell."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.config.loader import CHECKOUT
+from plotfarm.base.config.sections import Config
+from plotfarm.base.state import State
+from plotfarm.jobs.telling import Teller
+from plotfarm.notify.channels import Result
+from plotfarm.notify.delivery import Delivered, deliver
+
+
+def start_in_background(config: Config) -> None:
+    """Start a process that sends what waits: no script waits for a mail server, and it outlives the script."""
+    subprocess.Popen(
+        [sys.executable, "-m", "plotfarm.jobs.deliver", "--config", str(config.path)],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def send_waiting(config: Config) -> int:
+    """Send what waits; a recipient who is refused for good is told of by the others, once."""
+    state = State(config.paths.state)
+    try:
+        refusals, settled = refused_recipients(deliver(config, state.database))
+        Teller(config, state.database).see(refusals, settled)
+        deliver(config, state.database)
+    finally:
+        state.close()
+    return 0
+
+
+def refused_recipients(delivered: list[Delivered]) -> tuple[list[Condition], set[tuple[str, str]]]:
+    """Return a condition for each recipient whose last message was refused, and what is known of all of them."""
+    last = {(one.row.channel, one.row.recipient): one.outcome for one in delivered
+            if one.outcome.result is not Result.TRY_AGAIN}  # fmt: skip
+    refusals = [
+        Condition("channel_refuses", f"{channel}: {recipient}", Severity.WARNING,
+                  {"channel": channel, "recipient": recipient, "why": outcome.why})
+        for (channel, recipient), outcome in last.items() if outcome.result is Result.REFUSED
+    ]  # fmt: skip
+    return refusals, {("channel_refuses", f"{channel}: {recipient}") for channel, recipient in last}
+
+
+def main() -> int:
+    """Read the command line and send."""
+    import argparse
+
+    from plotfarm.jobs import entry
+
+    parser = argparse.ArgumentParser(prog="python -m plotfarm.jobs.deliver", description=__doc__)
+    parser.add_argument("--config", metavar="FILE", help="the configuration to use")
+    return entry.run("deliver", send_waiting, parser.parse_args().config, tells=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

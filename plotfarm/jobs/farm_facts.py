@@ -1,0 +1,72 @@
+"""All that the reports and messages are made of, gathered in one place: each fact is read once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from plotfarm.base.condition import Condition
+from plotfarm.base.config.sections import Config
+from plotfarm.base.state import State, Transfer
+from plotfarm.base.units import format_bytes
+from plotfarm.chia.farm_log import Unreadable, farmed
+from plotfarm.chia.settings import log_path
+from plotfarm.drives.health import Health
+from plotfarm.drives.model import Verdict
+from plotfarm.jobs.server import server_name
+from plotfarm.jobs.stock import Stock, newest_stored
+from plotfarm.reports.facts import DAY_SECONDS, DriveFacts, FarmFacts, Unknown
+
+_V2_SUFFIXES = {"plot2": " .plot2", "gplot": " .gplot"}
+
+
+def gather(
+    config: Config,
+    state: State,
+    stock: Stock,
+    healths: Mapping[str, Health],
+    standing: Iterable[Condition] = (),
+    current: str | None = None,
+) -> FarmFacts:
+    """Return the facts of this moment; `stock` was taken with the plots counted, `healths` are by identity.
+
+    `current`: the mountpoint of the plot drive, if it is not the one that was configured then.
+    """
+    now = time.time()
+    drives = tuple(_drive_facts(verdict, stock, healths) for verdict in stock.choice.verdicts)
+    place = stock.choice.current if current is None else current
+    plot_drive = next((drive for drive in drives if drive.drive.mountpoint == place), None)
+    made_plots, made_bytes = state.stored_since(now - DAY_SECONDS)
+    newest = newest_stored(state)
+    facts = FarmFacts(
+        server=server_name(config), now=now, drives=drives, current=plot_drive, plot_bytes=stock.choice.plot_bytes,
+        plot_label=plot_label(newest[0]) if newest else "k32", chia_plots=Unknown(""), chia_bytes=Unknown(""),
+        made_plots=made_plots, made_bytes=made_bytes, made_since=state.first_stored(), standing=tuple(standing),
+    )  # fmt: skip
+    return _with_chia(facts, config)
+
+
+def _drive_facts(verdict: Verdict, stock: Stock, healths: Mapping[str, Health]) -> DriveFacts:
+    identity = verdict.drive.identity
+    reading = stock.readings.get(identity)
+    counts = reading.counts if reading else None
+    size, uncounted = (reading.plot_bytes, reading.uncounted) if reading else (0, "")
+    return DriveFacts(verdict, healths.get(identity), counts, size, uncounted)
+
+
+def _with_chia(facts: FarmFacts, config: Config) -> FarmFacts:
+    """Add what Chia's log says; the size of what it farms stands there only up to version 1.2.3."""
+    said = farmed(log_path(config.chia))
+    if isinstance(said, Unreadable):
+        unknown = Unknown(f"{said.why}: {said.remedy}" if said.remedy else said.why)
+        return replace(facts, chia_plots=unknown, chia_bytes=unknown)
+    on_drives = sum(drive.plot_bytes for drive in facts.drives)
+    return replace(facts, chia_plots=said.plots, chia_bytes=said.bytes if said.bytes is not None else on_drives)
+
+
+def plot_label(transfer: Transfer) -> str:
+    """Return what the plots are called that arrive: k32, k28 .gplot; their size if nobody knows their k."""
+    if not transfer.k:
+        return format_bytes(transfer.bytes)
+    return f"k{transfer.k}{_V2_SUFFIXES.get(transfer.kind, '')}"

@@ -1,0 +1,163 @@
+"""What the owner of a NAS should know of: looked for in every run of drive_manager.py, health once in a while."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from pathlib import Path
+
+from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.config.sections import Config
+from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.state import State
+from plotfarm.drives.choose import Choice
+from plotfarm.drives.conditions import (
+    GROWTH_SECONDS,
+    HEALTH_KINDS,
+    PRESENCE_KINDS,
+    Facts,
+    health_conditions,
+    presence_conditions,
+)
+from plotfarm.drives.inventory import Inventory
+from plotfarm.drives.offlined import read_offlined, take_offline
+from plotfarm.drives.smart.records import HealthRecords
+from plotfarm.jobs.plot_room import filling, filling_up
+from plotfarm.jobs.server import server_name
+from plotfarm.jobs.stock import Stock, take_stock
+from plotfarm.jobs.telling import Teller
+from plotfarm.reports import explain as words
+
+_LOG = logging.getLogger(__name__)
+_ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
+_DAY_SECONDS = 86400.0
+_EVERY_RUN = (*PRESENCE_KINDS, "no_drive", "filling", "system_disk")
+_WITH_HEALTH = (*HEALTH_KINDS, "chia_difference", "chia_not_listed", "chia_unreadable")
+
+
+def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_health: bool) -> None:
+    """Tell of what is wrong; `with_health` also reads the drives' health and what Chia says."""
+    found = [
+        *_absences(config, state, stock),
+        *_no_drive(stock.choice),
+        *_filling(state, config.plotter.warn_hours_left),
+        *_full_system_disks(config),
+    ]
+    looked_at: tuple[str, ...] = _EVERY_RUN
+    if with_health:
+        found += [*_illnesses(config, state, stock, teller), *_what_chia_says(config, stock)]
+        looked_at += _WITH_HEALTH
+    teller.see(found, looked_at)
+
+
+def tell_of_arrivals(config: Config, state: State, teller: Teller) -> None:
+    """Tell of the plots that arrived since the last run, in one message and exactly once."""
+    with state.database.transaction():
+        arrived = state.newly_stored()
+        if arrived and teller.wants("per_plot"):
+            from plotfarm.reports import mails
+            from plotfarm.reports.facts import ReceivedPlot
+
+            marks = [ReceivedPlot(one.finished, one.plot, one.target, one.bytes, one.plotter) for one in arrived]
+            teller.tell(mails.plots_received(server_name(config), marks))
+
+
+def tell_of_change(config: Config, state: State, stock: Stock, teller: Teller) -> None:
+    """Tell that another drive is filled from now on; of the drives only that one's health is read."""
+    if not teller.wants("new_plot_drive") or stock.choice.chosen is None:
+        return
+    from plotfarm.jobs.drive_health import read_drives
+    from plotfarm.jobs.farm_facts import gather
+    from plotfarm.reports import mails
+
+    if all(reading.counts is None for reading in stock.readings.values()):
+        stock = take_stock(config, state, Inventory(state.database))
+    chosen = stock.choice.chosen
+    if chosen is None:
+        return
+    healths = read_drives(config, state, stock, only=[chosen.drive.identity])
+    facts = gather(config, state, stock, healths, current=chosen.drive.mountpoint)
+    previous = next((drive for drive in facts.drives if drive.drive.mountpoint == stock.choice.current), None)
+    teller.tell(mails.plot_drive_changed(facts, previous, stock.choice.current))
+
+
+def _absences(config: Config, state: State, stock: Stock) -> list[Condition]:
+    plots = {identity: count.plots for identity, count in Inventory(state.database).last_counts().items()}
+    return presence_conditions(
+        stock.choice.verdicts, state.known_drives(), plots, HealthRecords(state.database).latest(),
+        read_offlined(config.paths.state), config.watch,
+    )  # fmt: skip
+
+
+def _no_drive(choice: Choice) -> list[Condition]:
+    if choice.chosen is not None:
+        return []
+    reasons = words.reasons_in_short(choice.verdicts) if choice.verdicts else "no plot drive was found"
+    return [Condition("no_drive", "drives", Severity.CRITICAL, {"reasons": reasons})]
+
+
+def _filling(state: State, warn_hours_left: float) -> list[Condition]:
+    """Return the plot directories of plotters that are nearly full by their newest reading."""
+    rooms = state.rooms(since=time.time() - _ROOM_AGE_SECONDS)
+    return [filling(room) for room in filling_up(rooms, warn_hours_left)]
+
+
+def _full_system_disks(config: Config) -> list[Condition]:
+    """Return the file systems of this host that are nearly full: plots never fill them, but something may."""
+    found: dict[int, Condition] = {}
+    for path in (Path("/"), config.paths.state, config.paths.logs):
+        try:
+            device, free = path.stat().st_dev, shutil.disk_usage(path).free
+        except OSError:
+            continue  # who needs it says so
+        if free < config.watch.system_disk_free_bytes:
+            facts: Facts = {"path": str(path), "free_bytes": free}
+            found.setdefault(device, Condition("system_disk", str(path), Severity.CRITICAL, facts))
+    return list(found.values())
+
+
+def _illnesses(config: Config, state: State, stock: Stock, teller: Teller) -> list[Condition]:
+    """Read the health of every drive and return what is wrong; take failing ones offline if that is wanted."""
+    from plotfarm.jobs.drive_health import read_drives
+
+    healths = read_drives(config, state, stock)
+    drives = [reading.drive for reading in stock.readings.values()]
+    dated = HealthRecords(state.database).since(time.time() - GROWTH_SECONDS)
+    standing = {key: condition.severity for key, condition in teller.told().items()}
+    found = health_conditions(drives, healths, dated, standing, config.smart)
+    if config.smart.offline_failing:
+        failing = {one.about for one in found if one.kind == "failing" and one.severity is Severity.CRITICAL}
+        for drive in (drive for drive in drives if drive.identity in failing):
+            try:
+                if take_offline(config.paths.state, config.paths.locks, drive, time.time()):
+                    _LOG.warning("%s is failing and was taken offline ([smart] offline_failing)", drive.mountpoint)
+            except PlotfarmError as error:
+                _LOG.error("%s is failing and cannot be taken offline: %s", drive.mountpoint, error)
+    return found
+
+
+def _what_chia_says(config: Config, stock: Stock) -> list[Condition]:
+    """Compare the drives with what Chia farms. A host without Chia has nothing to compare."""
+    from plotfarm.chia.farm_log import Unreadable, farmed
+    from plotfarm.chia.settings import log_path, not_listed, plot_directories
+
+    if not log_path(config.chia).exists():
+        return []
+    found = []
+    said = farmed(log_path(config.chia))
+    counts = [reading.plot_files for reading in stock.readings.values()]
+    on_drives = sum(count or 0 for count in counts)
+    if isinstance(said, Unreadable):
+        facts = {"why": said.why, "remedy": said.remedy}
+        found.append(Condition("chia_unreadable", "chia", Severity.WARNING, facts))
+    elif None not in counts and abs(on_drives - said.plots) > config.watch.chia_difference:
+        numbers = {"on_drives": on_drives, "farmed": said.plots}
+        found.append(Condition("chia_difference", "plots", Severity.WARNING, numbers, repeat_seconds=_DAY_SECONDS))
+    listed = plot_directories(config.chia)
+    if not isinstance(listed, Unreadable):
+        places = [reading.drive.mountpoint for reading in stock.readings.values() if reading.plot_files]
+        if missing := not_listed(places, listed.directories, listed.recursive):
+            about = {"mountpoints": ", ".join(missing)}
+            found.append(Condition("chia_not_listed", "drives", Severity.WARNING, about, repeat_seconds=_DAY_SECONDS))
+    return found

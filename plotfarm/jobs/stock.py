@@ -1,0 +1,76 @@
+"""Looking at every plot drive once, and deciding which one comes next: what normal mode and the reports start from."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from plotfarm.base.config.sections import Config
+from plotfarm.base.state import State, Transfer
+from plotfarm.drives.choose import Choice, arriving_plot_bytes, judge, select
+from plotfarm.drives.model import Arrival, Reading
+from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
+from plotfarm.drives.offlined import read_offlined
+from plotfarm.drives.probe import probe
+from plotfarm.drives.reservations import Reservations
+from plotfarm.jobs.fitness import unfit_drives
+
+if TYPE_CHECKING:
+    from plotfarm.drives.inventory import Inventory
+
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What was found at one moment: every drive's answer, and the choice that was made from them."""
+
+    choice: Choice
+    readings: Mapping[str, Reading]  # by identity; only of drives that are mounted
+    arrivals: Sequence[Arrival]
+
+
+def take_stock(config: Config, state: State, inventory: Inventory | None = None) -> Stock:
+    """Look at every drive once and decide which one comes next; with `inventory` also count the plots on them."""
+    current = as_mountpoint(config.plotting_drives.current_plotting_drive)
+    reservations = Reservations(config.paths.locks)
+    with reservations.mutex():
+        arrivals = reservations.arrivals()
+    seen = _look_around(config, current, state)
+    names = [arrival.plot for arrival in arrivals]
+    readings = probe(seen.drives, names, config.drives.probe_seconds, config.paths.locks, inventory)
+    for reading in readings:
+        if reading.problem:
+            _LOG.warning("Plot drive %s: %s", reading.drive.mountpoint, reading.problem)
+    size = arriving_plot_bytes(
+        [
+            *(arrival.bytes for arrival in arrivals if arrival.bytes),
+            *(transfer.bytes for transfer in newest_stored(state)),
+        ]
+    )
+    offlined, unfit = read_offlined(config.paths.state), unfit_drives(config, state)
+    verdicts = judge(readings, arrivals, offlined, size, config.drives.minimum_free_bytes, unfit)
+    on_current = {drive.identity for drive in seen.drives if drive.mountpoint == current}
+    arriving = any(arrival.alive and arrival.identity in on_current for arrival in arrivals)
+    chosen = select(verdicts, config.drives.policy, current, arriving)
+    order = natural_order()
+    every = sorted([*verdicts, *seen.passed_over], key=lambda verdict: order(verdict.drive))
+    choice = Choice(current, chosen, tuple(every), config.drives.policy, size, arriving)
+    return Stock(choice, {reading.drive.identity: reading for reading in readings}, arrivals)
+
+
+def newest_stored(state: State) -> list[Transfer]:
+    """Return the transfers that arrived last, newest first."""
+    return [transfer for transfer in state.transfers(limit=40) if transfer.result == "stored"]
+
+
+def _look_around(config: Config, current: str, state: State) -> Survey:
+    """Find the drives, and remember those that were not here before."""
+    known = state.known_drives()
+    seen = survey(config.drives, current, known)
+    here = {drive.identity: (drive.mountpoint, drive.device) for drive in seen.drives}
+    if any(known.get(identity) != where for identity, where in here.items()):
+        state.know_drives(here)
+    return seen

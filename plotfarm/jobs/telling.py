@@ -1,0 +1,123 @@
+"""What a run has to tell: conditions that begin or end, and other messages, all of them into the outbox.
+
+It is sent by another process (plotfarm/jobs/deliver.py), so no job waits for a mail server.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+
+from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.config.sections import Config
+from plotfarm.base.database import Database
+from plotfarm.jobs.server import server_name
+from plotfarm.notify import policy
+from plotfarm.notify.alerts import AlertBook, Changes, Key, compare
+from plotfarm.notify.message import Message
+from plotfarm.notify.outbox import Outbox
+
+_LOG = logging.getLogger(__name__)
+_TRIES = 3  # another process may write at the same time
+_LEVELS = {Severity.INFO: logging.INFO, Severity.WARNING: logging.WARNING, Severity.CRITICAL: logging.ERROR}
+
+
+class Teller:
+    """The way from what a job sees to those who are told."""
+
+    def __init__(self, config: Config, database: Database) -> None:
+        self._config, self._database = config, database
+        self._book = AlertBook(database)
+        self._outbox = Outbox(database)
+
+    def told(self) -> dict[Key, Condition]:
+        """Return the conditions that were told of and are not over, by (kind, about)."""
+        return {key: one.condition for key, one in self._book.standing().items() if one.told is not None}
+
+    def see(self, conditions: Iterable[Condition], looked_at: Collection[str | Key]) -> None:
+        """Tell of the conditions that begin, and of those that were `looked_at` (as in alerts.compare) and are over."""
+        present, messages = list(conditions), list[Message]()
+        for _ in range(_TRIES):
+            changes = compare(self._book.standing(), present, looked_at, time.time())
+            if not changes:
+                return
+            messages = self._in_words(changes)
+            if self._database.is_lasting and self._database.carried_out(partial(self._write, changes, messages)):
+                _log(changes)
+                return
+        # Nobody will remember it, and no other process would find it: it goes at once, but not in every run.
+        if policy.may_alert_without_memory(time.time()):
+            _log(changes)
+            Teller(self._config, Database(None)).tell(*messages)
+
+    def wants(self, kind: str) -> bool:
+        """Tell whether messages of this kind are sent: if not, they need not be made."""
+        return policy.is_wanted(kind, self._config.notifications)
+
+    def tell(self, *messages: Message) -> int:
+        """Put messages into the outbox, for each who should get them; returns for how many that is."""
+        count = self._put(messages)
+        self._send_what_cannot_be_kept()
+        return count
+
+    def _write(self, changes: Changes, messages: Sequence[Message]) -> bool:
+        if self._book.apply(changes):
+            self._put(messages)
+            return True
+        return False  # another process was faster: what it wrote has to be looked at first
+
+    def _put(self, messages: Sequence[Message]) -> int:
+        settings = self._config.notifications
+        wanted = [message for message in messages if policy.is_wanted(message.kind, settings)]
+        if not wanted:
+            return 0
+        from plotfarm.notify.channels import configured_channels
+
+        channels, problems = configured_channels(self._config)
+        for problem in problems:
+            _LOG.warning("No messages by %s: %s", problem.channel, problem.why)
+        recipients = {channel.name: channel.recipients() for channel in channels}
+        now, count = time.time(), 0
+        for message in wanted:
+            targets = policy.targets(message.kind, message.severity, settings, recipients)
+            self._outbox.put(message, targets, now)
+            count += len(targets)
+        return count
+
+    def _send_what_cannot_be_kept(self) -> None:
+        """If there is no lasting memory for them, messages go at once: no other process would find them."""
+        if not self._database.is_lasting and self._outbox.has_due(time.time()):
+            from plotfarm.notify.delivery import deliver
+
+            deliver(self._config, self._database)
+
+    def _in_words(self, changes: Changes) -> list[Message]:
+        """Return one message for each kind: a controller that takes sixteen drives with it is one message."""
+        if not changes.raised and not changes.cleared:
+            return []
+        from plotfarm.reports import mails  # templates are slow to import, and seldom needed
+
+        raised, cleared = _by_kind(changes.raised), _by_kind(changes.cleared)
+        server = server_name(self._config)
+        kinds = dict.fromkeys([*raised, *cleared])
+        return [mails.alert(server, raised.get(kind, []), cleared.get(kind, [])) for kind in kinds]
+
+
+def _log(changes: Changes) -> None:
+    if not changes.raised and not changes.cleared:
+        return
+    from plotfarm.reports import mails
+
+    for condition in changes.raised:
+        _LOG.log(_LEVELS[condition.severity], "%s", mails.sentence(condition))
+    for condition in changes.cleared:
+        _LOG.info("%s", mails.sentence(condition, over=True))
+
+
+def _by_kind(conditions: Sequence[Condition]) -> Mapping[str, list[Condition]]:
+    kinds: dict[str, list[Condition]] = {}
+    for condition in conditions:
+        kinds.setdefault(condition.kind, []).append(condition)
+    return kinds

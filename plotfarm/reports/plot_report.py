@@ -1,0 +1,160 @@
+"""The plot report, `drive_manager.py -pr`: how many plots there are, and how many more fit."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from plotfarm.base.condition import Condition
+from plotfarm.base.text import one_line
+from plotfarm.reports import frame, values
+from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
+from plotfarm.reports.frame import Cell
+from plotfarm.reports.values import Shown
+
+_NARROWEST = 80  # what stands below the frame is wrapped no narrower
+
+
+def as_text(facts: FarmFacts, colour: bool = False) -> str:
+    """Return the report in its frame, and below it why some values are not known, and what the owner should know."""
+    notes: list[str] = []
+    rows = [(f"{label}:", _cell(value, notes)) for label, value in _rows(facts)]
+    lines = frame.report(f"{one_line(facts.server)} Plot Report", rows, colour)
+    width = max(_NARROWEST, frame.width_of(lines[-1]))
+    below = [
+        [(f"[{number}]", "dim", note) for number, note in enumerate(notes, 1)],
+        [("Plots:", "dim", ", ".join(f"{count} {label}" for label, count in kinds))]
+        if len(kinds := values.kinds(facts)) > 1
+        else [],
+        _warnings(facts.standing),
+    ]
+    for block in below:
+        lines += ["", *frame.remarks(block, width, colour)] if block else []
+    return "\n".join(lines)
+
+
+def _rows(facts: FarmFacts) -> list[tuple[str, Shown]]:
+    farm = values.farm_values(facts)
+    current = values.drive_values(facts, facts.current)
+    server, label = one_line(facts.server), one_line(facts.plot_label)
+    storage = Shown(f"{current.device} ({current.name})", current.room.why) if facts.current else current.name
+    return [
+        (f"Total Number of Plots on {server}", farm.plots),
+        ("Total Number of Plots Chia is Farming", farm.chia_plots),
+        ("Total Amount of Drive Space (TiB) Chia is Farming", farm.chia_tib),
+        ("Total Number of Systemwide Plots Drives", farm.drives),
+        (f"Total Number of {label} Plots until full", farm.room),
+        ("Maximum # of plots when full", farm.maximum),
+        ("Plots completed in the last 24 Hours", farm.made),
+        ("Average Plots per Hours", farm.per_hour),
+        ("Average Plotting Speed Last 24 Hours (TiB/Day)", farm.tib_per_day),
+        ("Appx Number of Days to fill all current plot drives", farm.days_to_fill),
+        ("Current Plot Storage Drive", storage),
+        ("Temperature of Current Plot Drive", current.celsius),
+        ("Latest Smart Drive Assessment of Plot Drive", current.assessment),
+    ]
+
+
+def _cell(value: Shown, notes: list[str]) -> Cell:
+    """Return a value for the frame; why it is as it is goes into the notes below, each of them once."""
+    if not value.why:
+        return Cell(value.text, value.mood)
+    if value.why not in notes:
+        notes.append(value.why)
+    return Cell(f"{value.text} [{notes.index(value.why) + 1}]", value.mood)
+
+
+def _warnings(standing: Iterable[Condition]) -> list[tuple[str, str, str]]:
+    marks = {"info": "-", "warning": "!", "critical": "!!"}
+    return [(marks[one.severity], one.severity.value, _sentence(one)) for one in standing]
+
+
+def _sentence(condition: Condition) -> str:
+    from plotfarm.reports.mails import sentence  # the templates are slow to import, and most days nothing stands
+
+    return sentence(condition)
+
+
+def as_json(facts: FarmFacts) -> str:
+    """Return the same facts as one JSON object: sizes in bytes, times as ISO 8601 in UTC.
+
+    What is not known is null. What may be so has a neighbour `..._why`, null as long as there is nothing to say.
+    """
+    return json.dumps({"server": facts.server, "time": iso(facts.now), **_farm(facts), **_lists(facts)}, indent=2)
+
+
+def _farm(facts: FarmFacts) -> dict[str, object]:
+    farm = values.farm_values(facts)
+    pace, bytes_pace = _number(facts.plots_per_day), _number(facts.bytes_per_day)
+    plots = facts.plots if farm.plots.is_known else None
+    recorded = facts.made_since is not None
+    return {
+        **_pair("plots", plots, farm.plots),
+        **_pair("chia_plots", _number(facts.chia_plots), farm.chia_plots),
+        **_pair("chia_bytes", _number(facts.chia_bytes), farm.chia_tib),
+        **_pair("drives", len(facts.mounted), farm.drives),
+        **_pair("room_plots", facts.room_plots, farm.room),
+        **_pair("maximum_plots", None if plots is None else plots + facts.room_plots, farm.maximum),
+        **_pair("plots_last_24_hours", facts.made_plots if recorded else None, farm.made),
+        **_pair("bytes_last_24_hours", facts.made_bytes if recorded else None, farm.made),
+        **_pair("plots_per_hour", None if pace is None else pace / 24, farm.per_hour),
+        **_pair("bytes_per_day", None if bytes_pace is None else round(bytes_pace), farm.tib_per_day),
+        **_pair("days_to_fill", _number(facts.days_to_fill) if facts.room_plots else None, farm.days_to_fill),
+        "recorded_since": iso(facts.made_since),
+        "plot_bytes": facts.plot_bytes,
+        "plot_label": facts.plot_label,
+    }
+
+
+def _lists(facts: FarmFacts) -> dict[str, object]:
+    current = facts.current
+    return {
+        "current_drive": _drive(facts, current) if current else None,
+        "current_drive_why": None if current else values.no_current(facts),
+        "plots_by_kind": _by_kind(facts.counts),
+        "plot_drives": [_drive(facts, drive) for drive in facts.drives],
+        "standing": [
+            {"kind": one.kind, "about": one.about, "severity": one.severity.value, "text": _sentence(one)}
+            for one in facts.standing
+        ],
+    }
+
+
+def _drive(facts: FarmFacts, drive: DriveFacts) -> dict[str, object]:
+    verdict, health, shown = drive.verdict, drive.health, values.drive_values(facts, drive)
+    here = drive.is_here
+    return {
+        "drive": drive.drive.name,
+        "mountpoint": drive.drive.mountpoint,
+        "device": drive.drive.device or None,
+        "identity": drive.drive.identity,
+        "serial": (health.serial if health else "") or None,
+        "usable": verdict.usable,
+        "why": verdict.why,
+        "total_bytes": verdict.total_bytes if here else None,
+        "free_bytes": verdict.free_bytes if here else None,
+        "room_plots": verdict.room_plots if here else None,
+        **_pair("plots", drive.plots, shown.plots),
+        "plots_by_kind": _by_kind(drive.counts or {}),
+        "plot_bytes": drive.plot_bytes if drive.counts is not None else None,
+        **_pair("celsius", health.celsius if health and shown.celsius.is_known else None, shown.celsius),
+        **_pair("assessment", health.assessment if health and shown.assessment.is_known else None, shown.assessment),
+    }
+
+
+def _by_kind(counts: Mapping[tuple[str, int], int]) -> list[dict[str, object]]:
+    return [{"kind": kind, "k": k or None, "plots": count} for (kind, k), count in sorted(counts.items())]
+
+
+def _pair(name: str, value: float | str | None, shown: Shown) -> dict[str, object]:
+    return {name: value, f"{name}_why": shown.why or None}
+
+
+def _number(value: float | Unknown) -> float | None:
+    return None if isinstance(value, Unknown) else value
+
+
+def iso(time: float | None) -> str | None:
+    """Return a Unix time as ISO 8601 in UTC."""
+    return None if time is None else datetime.fromtimestamp(round(time), UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,135 @@
+"""The temperature report, `drive_manager.py -ct`: what every plot drive says of its health."""
+
+from __future__ import annotations
+
+import json
+
+from plotfarm.base.config.sections import Smart
+from plotfarm.base.text import one_line
+from plotfarm.base.units import format_duration
+from plotfarm.drives.conditions import heat
+from plotfarm.plots.names import escaped
+from plotfarm.reports import frame, values
+from plotfarm.reports.explain import NO_DRIVES
+from plotfarm.reports.facts import DriveFacts, FarmFacts
+from plotfarm.reports.frame import Cell
+from plotfarm.reports.plot_report import iso
+
+_HEAD = ("Serial#", "Device", "Drive", "Temp", "Model", "Health", "Highest")
+_MARKS = {"warning": "!", "critical": "!!"}
+_NOT_KNOWN = "-"
+
+
+def as_text(facts: FarmFacts, settings: Smart, colour: bool = False) -> str:
+    """Return a row for every plot drive in a frame; below it what the marks in it mean, where there are any."""
+    rows = [_row(facts, drive, settings) for drive in facts.drives]
+    if not rows:
+        rows = [[Cell(NO_DRIVES, span=len(_HEAD))]]
+    lines = frame.table(f"{one_line(facts.server)} Temperature Report", _HEAD, rows, colour)
+    below = _legend(facts, settings)
+    if below:
+        lines += ["", *frame.remarks(below, frame.width_of(lines[-1]), colour)]
+    return "\n".join(lines)
+
+
+def _row(facts: FarmFacts, drive: DriveFacts, settings: Smart) -> list[Cell]:
+    health = drive.health
+    start = [
+        Cell(one_line(health.serial) if health and health.serial else _NOT_KNOWN),
+        Cell(escaped(drive.drive.device) or _NOT_KNOWN),
+        Cell(escaped(drive.drive.name)),
+    ]
+    rest = len(_HEAD) - len(start)
+    if not drive.is_mounted:
+        return [*start, Cell(one_line(drive.verdict.why) + _last_known(facts, drive), "warning", rest)]
+    if health is None:
+        return [*start, Cell(values.no_smart(values.NOT_READ), "dim", rest)]
+    assessed = values.assessment(drive)
+    if health.problem:
+        failing = f"{assessed}; " if assessed.is_known else ""
+        said = f"{failing}{values.no_smart(health.problem)}{_last_known(facts, drive)}"
+        return [*start, Cell(said, assessed.mood or "warning", rest)]
+    mood = _heat(drive, settings)
+    return [
+        *start,
+        Cell(_temperature(drive, mood), mood),
+        Cell(one_line(health.model) or _NOT_KNOWN),
+        Cell(assessed.text, assessed.mood if assessed.mood != "good" else ""),
+        Cell(values.degrees(health.highest_celsius, "").text),
+    ]
+
+
+def _temperature(drive: DriveFacts, mood: str) -> str:
+    health = drive.health
+    shown = values.degrees(health.celsius if health else None, "").text
+    if health and health.asleep:
+        return f"asleep ({shown})" if health.celsius is not None else "asleep"
+    return f"{shown} {_MARKS[mood]}" if mood in _MARKS else shown
+
+
+def _heat(drive: DriveFacts, settings: Smart) -> str:
+    """Return how hot a drive is now; one that sleeps is not."""
+    if drive.health is None or drive.health.asleep or drive.health.problem:
+        return ""
+    severity = heat(drive.health.celsius, None, settings)
+    return severity.value if severity else ""
+
+
+def _last_known(facts: FarmFacts, drive: DriveFacts) -> str:
+    health = drive.health
+    if health is None or health.highest_celsius is None or health.last_read is None:
+        return ""
+    return f" (last read {format_duration(facts.now - health.last_read)} ago, highest {health.highest_celsius}°C)"
+
+
+def _legend(facts: FarmFacts, settings: Smart) -> list[tuple[str, str, str]]:
+    here = [drive for drive in facts.drives if drive.is_mounted]
+    moods = {_heat(drive, settings) for drive in here}
+    lines = []
+    if "warning" in moods:
+        lines.append(("!", "warning", f"hot: {settings.warning_celsius}°C or more (warning_celsius)"))
+    if "critical" in moods:
+        lines.append(("!!", "critical", f"much too hot: {settings.critical_celsius}°C or more (critical_celsius)"))
+    if any(drive.health and drive.health.asleep and not drive.health.problem for drive in here):
+        lines.append(("asleep:", "dim", "left in standby; in brackets what its last reading said (wake_drives)"))
+    return lines
+
+
+def as_json(facts: FarmFacts, settings: Smart) -> str:
+    """Return the same facts as one JSON object; what is not known is null, and `why` says why."""
+    return json.dumps(
+        {
+            "server": facts.server,
+            "time": iso(facts.now),
+            "warning_celsius": settings.warning_celsius,
+            "critical_celsius": settings.critical_celsius,
+            "drives": [_facts(drive, facts.now, settings) for drive in facts.drives],
+        },
+        indent=2,
+    )
+
+
+def _facts(drive: DriveFacts, now: float, settings: Smart) -> dict[str, object]:
+    health, here = drive.health, drive.is_mounted
+    shown = values.celsius(drive, now)
+    known = health if here else None
+    return {
+        "drive": drive.drive.name,
+        "mountpoint": drive.drive.mountpoint,
+        "device": drive.drive.device or None,
+        "disk": (health.disk if health else "") or None,
+        "serial": (health.serial if health else "") or None,
+        "model": (health.model if health else "") or None,
+        "mounted": here,
+        "celsius": known.celsius if known else None,
+        "why": shown.why or None,
+        "heat": (_heat(drive, settings) if here else "") or None,
+        "asleep": known.asleep if known else None,
+        "highest_celsius": health.highest_celsius if health else None,
+        "health": (known.assessment if known else "") or None,
+        "reallocated": known.reallocated if known else None,
+        "pending": known.pending if known else None,
+        "uncorrectable": known.uncorrectable if known else None,
+        "crc_errors": known.crc_errors if known else None,
+        "last_read": iso(health.last_read) if health else None,
+    }

@@ -1,0 +1,286 @@
+"""The facts of the farm as reports and mails show them: text, why it is not known, and how well it is.
+
+Whatever comes from outside (names of drives, serial numbers, reasons) is made fit for one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from plotfarm.base.condition import Severity
+from plotfarm.base.text import one_line
+from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.plots.names import escaped
+from plotfarm.reports.explain import NO_DRIVES, reasons_in_short
+from plotfarm.reports.facts import DAY_SECONDS, DriveFacts, FarmFacts, Unknown
+
+UNKNOWN, NOT_THERE = "unknown", "n/a"
+NOT_READ = "its SMART data has not been read yet"
+_MOST_NAMES = 6
+_KINDS = {"v1": " .plot", "bladebit": " .plot (bladebit)", "plot2": " .plot2", "gplot": " .gplot"}
+_MOODS = {"PASS": "good", "WARN": "warning", "FAIL": "critical"}
+# Kinds of conditions that are about a drive; the reason that it takes no plots says the last two already.
+_NOTES = {"hot": "hot", "failing": "failing", "sectors": "bad sectors", "missing": "", "not_answering": ""}
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A value as it is shown."""
+
+    text: str
+    why: str = ""  # why it is not known, or not the whole truth
+    mood: str = ""  # good, warning or critical; "": it has none
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it stands for a value at all."""
+        return self.text not in (UNKNOWN, NOT_THERE)
+
+
+@dataclass(frozen=True)
+class FarmValues:
+    """The rows about the whole farm."""
+
+    plots: Shown
+    chia_plots: Shown
+    chia_tib: Shown
+    drives: Shown
+    room: Shown
+    maximum: Shown
+    made: Shown
+    per_hour: Shown
+    tib_per_day: Shown
+    days_to_fill: Shown
+
+
+@dataclass(frozen=True)
+class DriveValues:
+    """What is said of one drive."""
+
+    name: Shown
+    mountpoint: Shown
+    device: Shown
+    size: Shown
+    plots: Shown
+    room: Shown
+    serial: Shown
+    model: Shown
+    celsius: Shown
+    highest: Shown
+    assessment: Shown
+    percent: int | None = None  # that is used
+    note: str = ""  # what is special about it, in a few words
+    mood: str = ""
+
+
+def farm_values(facts: FarmFacts) -> FarmValues:
+    """Return what the reports say of the farm."""
+    uncounted = left_out([drive for drive in facts.drives if drive.counts is None])
+    away = left_out([drive for drive in facts.drives if not drive.is_here])
+    nothing_known = bool(uncounted) and all(drive.counts is None for drive in facts.drives)
+    no_drives = "" if facts.drives else NO_DRIVES
+    plots = Shown(UNKNOWN, uncounted) if nothing_known else Shown(str(facts.plots), uncounted or no_drives)
+    maximum = plots if nothing_known else Shown(str(facts.plots + facts.room_plots), uncounted)
+    pace, bytes_pace = facts.plots_per_day, facts.bytes_per_day
+    partly = _partly_recorded(facts)
+    return FarmValues(
+        plots=plots,
+        chia_plots=_known(facts.chia_plots, str),
+        chia_tib=_known(facts.chia_bytes, tib),
+        drives=Shown(str(len(facts.mounted)), away or no_drives),
+        room=Shown(str(facts.room_plots), "" if facts.room_plots else no_room(facts)),
+        maximum=maximum,
+        made=Shown(str(facts.made_plots), partly) if facts.made_since is not None else _known(pace, str, NOT_THERE),
+        per_hour=_known(pace, lambda value: _small(value / 24, 1), NOT_THERE, partly),
+        tib_per_day=_known(bytes_pace, tib, NOT_THERE, partly),
+        days_to_fill=_days(facts),
+    )
+
+
+def drive_values(facts: FarmFacts, drive: DriveFacts | None) -> DriveValues:
+    """Return what is said of a drive; of None: that there is none."""
+    if drive is None:
+        none = Shown(NOT_THERE, no_current(facts))
+        return DriveValues(none, none, none, none, none, none, none, none, none, none, none)
+    verdict, health = drive.verdict, drive.health
+    why = _reason(drive)
+    note, mood = _note(facts, drive)
+    room_why = "" if verdict.usable else one_line(verdict.why)
+    return DriveValues(
+        name=Shown(escaped(drive.drive.name)),
+        mountpoint=Shown(escaped(drive.drive.mountpoint)),
+        device=Shown(escaped(drive.drive.device)) if drive.drive.device else Shown(UNKNOWN, why),
+        size=Shown(format_bytes(verdict.total_bytes)) if verdict.total_bytes else Shown(UNKNOWN, why),
+        plots=Shown(str(drive.plots)) if drive.plots is not None else Shown(UNKNOWN, why),
+        room=Shown(str(verdict.room_plots), room_why) if drive.is_here else Shown(UNKNOWN, why),
+        serial=_said(drive, health.serial if health else ""),
+        model=_said(drive, health.model if health else ""),
+        celsius=celsius(drive, facts.now, _heat(facts, drive)),
+        highest=degrees(health.highest_celsius if health else None, "no temperature was ever read"),
+        assessment=assessment(drive),
+        percent=drive.used_percent,
+        note=note,
+        mood=mood,
+    )
+
+
+def celsius(drive: DriveFacts, now: float, mood: str = "") -> Shown:
+    """Return the temperature; of a drive that sleeps the last one that was read."""
+    health = drive.health
+    if health is None or health.celsius is None or not drive.is_mounted:
+        return Shown(UNKNOWN, _no_health(drive) or "its SMART data says no temperature")
+    if not health.asleep:
+        return Shown(f"{health.celsius}°C", mood=mood)
+    ago = f" {format_duration(now - health.last_read)} ago" if health.last_read is not None else ""
+    return Shown(f"{health.celsius}°C", f"it is asleep; this is its last reading{ago}")
+
+
+def assessment(drive: DriveFacts) -> Shown:
+    """Return PASS, WARN or FAIL."""
+    health = drive.health
+    if health is None or not health.assessment:
+        return Shown(UNKNOWN, _no_health(drive) or "its SMART data says nothing about it")
+    return Shown(one_line(health.assessment), mood=_MOODS.get(health.assessment, "warning"))
+
+
+def degrees(value: int | None, why: str) -> Shown:
+    """Return a temperature that may not be known."""
+    return Shown(UNKNOWN, why) if value is None else Shown(f"{value}°C")
+
+
+def tib(count: float) -> str:
+    """Return bytes in TiB with three digits or so; little is never shown as nothing."""
+    size = count / 2**40
+    return f"{size:.0f}" if size >= 100 or not size else _small(size, 2)
+
+
+def kinds(facts: FarmFacts) -> list[tuple[str, int]]:
+    """Return what plots there are and how many files of each, most first: ("k32 .plot", 2900)."""
+    labels: dict[str, int] = {}
+    for (kind, k), count in facts.counts.items():
+        label = (f"k{k}" if k else "k unknown") + _KINDS.get(kind, ", format unknown")
+        labels[label] = labels.get(label, 0) + count
+    return sorted(labels.items(), key=lambda item: (-item[1], item[0]))
+
+
+def left_out(drives: Sequence[DriveFacts]) -> str:
+    """Return which drives are not counted and why: `not counted: drive20 (not mounted), drive3 (not answering)`."""
+    reasons: dict[str, list[str]] = {}
+    for drive in drives:
+        reasons.setdefault(_reason(drive), []).append(escaped(drive.drive.name))
+    return f"not counted: {'; '.join(f'{names(who)} ({why})' for why, who in reasons.items())}" if reasons else ""
+
+
+def unread(facts: FarmFacts) -> list[tuple[str, str]]:
+    """Return why the temperature of some mounted drives is not known, and which drives these are."""
+    reasons: dict[str, list[str]] = {}
+    for drive in facts.drives:
+        shown = celsius(drive, facts.now)
+        if drive.is_mounted and not shown.is_known:
+            reasons.setdefault(shown.why, []).append(escaped(drive.drive.name))
+    return [(why, names(who)) for why, who in reasons.items()]
+
+
+def names(all_of_them: Iterable[str], most: int = _MOST_NAMES) -> str:
+    """Return names in a row, at most some of them: `drive0, drive1 and 14 more`."""
+    listed = list(all_of_them)
+    if len(listed) <= most + 1:
+        return ", ".join(listed)
+    return f"{', '.join(listed[:most])} and {len(listed) - most} more"
+
+
+def no_room(facts: FarmFacts) -> str:
+    """Return why no drive can take a plot."""
+    reasons = one_line(reasons_in_short([drive.verdict for drive in facts.drives]))
+    return f"no drive can take a plot: {reasons}" if reasons else NO_DRIVES
+
+
+def no_current(facts: FarmFacts) -> str:
+    """Return why there is no plot drive."""
+    if not facts.room_plots:
+        return no_room(facts)
+    return "no plot drive is chosen yet: the next run of drive_manager.py does it"
+
+
+def worst(moods: Iterable[str]) -> str:
+    """Return the worst of some moods."""
+    found = set(moods)
+    return next((mood for mood in ("critical", "warning", "good") if mood in found), "")
+
+
+def _known(value: float | Unknown, words: Callable[[Any], str], missing: str = UNKNOWN, why: str = "") -> Shown:
+    return Shown(missing, one_line(value.why)) if isinstance(value, Unknown) else Shown(words(value), why)
+
+
+def _days(facts: FarmFacts) -> Shown:
+    days = facts.days_to_fill
+    if not facts.room_plots:
+        return Shown(NOT_THERE, no_room(facts))
+    if isinstance(days, Unknown):
+        return Shown(NOT_THERE, days.why)
+    return Shown(f"{days:.0f}" if days >= 10 else _small(days, 1), _partly_recorded(facts))
+
+
+def _partly_recorded(facts: FarmFacts) -> str:
+    if facts.made_since is None or facts.recorded_seconds >= DAY_SECONDS:
+        return ""
+    return f"arrivals are recorded for {format_duration(facts.recorded_seconds)} only, not yet for 24 hours"
+
+
+def _small(value: float, digits: int) -> str:
+    smallest = 10.0**-digits
+    return f"< {smallest:.{digits}f}" if 0 < value < smallest else f"{value:.{digits}f}"
+
+
+def _reason(drive: DriveFacts) -> str:
+    """Return in few words why nothing is known of a drive, or why it takes no plots."""
+    if drive.is_here and drive.counts is None:
+        return one_line(drive.uncounted) or "its plots could not be counted"
+    return one_line(drive.verdict.why.partition(":")[0].partition("(")[0].strip())
+
+
+def _no_health(drive: DriveFacts) -> str:
+    """Return why there is nothing of what SMART says of a drive; "" if there is something."""
+    if not drive.is_mounted:
+        return one_line(drive.verdict.why)
+    if drive.health is None:
+        return NOT_READ
+    return no_smart(drive.health.problem) if drive.health.problem else ""
+
+
+def no_smart(problem: str) -> str:
+    """Return why there is no SMART data, in a sentence that begins with just that."""
+    return f"no SMART: {one_line(problem).removeprefix('no SMART: ')}"
+
+
+def _said(drive: DriveFacts, text: str) -> Shown:
+    return Shown(one_line(text)) if text else Shown(UNKNOWN, _no_health(drive) or "its SMART data does not say it")
+
+
+def _heat(facts: FarmFacts, drive: DriveFacts) -> str:
+    """Return how hot a drive is by the conditions that stand."""
+    moods = [one.severity for one in facts.standing if one.kind == "hot" and one.about == drive.drive.identity]
+    return worst(mood.value for mood in moods)
+
+
+def _note(facts: FarmFacts, drive: DriveFacts) -> tuple[str, str]:
+    """Return what is special about a drive, and how bad that is."""
+    here = [one for one in facts.standing if one.about == drive.drive.identity and one.kind in _NOTES]
+    reason = _reason(drive) if not drive.verdict.usable and not drive.verdict.why.startswith("full") else ""
+    said = [reason, *(_NOTES[one.kind] for one in here)]
+    mood = worst(one.severity.value for one in here if one.severity is not Severity.INFO)
+    if drive.health and drive.health.assessment in ("WARN", "FAIL"):
+        said.append("failing" if drive.health.assessment == "FAIL" else "SMART: WARN")
+        mood = worst([mood, _MOODS[drive.health.assessment]])
+    if drive.health and drive.health.asleep and drive.is_mounted:
+        said.append("asleep")
+    if facts.current is not None and drive.drive == facts.current.drive:
+        said.insert(0, "the plot drive")
+    if not drive.is_here:
+        mood = worst([mood, "warning"])
+    return ", ".join(dict.fromkeys(word for word in said if word)), mood

@@ -1,0 +1,159 @@
+"""What the owner is told by mail while cron runs the scripts: each thing once, and once more when it is over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from plotfarm.base.database import Database
+from plotfarm.drives.model import MARKER
+from testbed import smart_samples
+from testbed.farm import Farm
+from testbed.mail_server import MailServer
+
+LIMIT_SECONDS = 30.0
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    with MailServer() as running:
+        yield running
+
+
+@pytest.fixture
+def told(tmp_path: Path, server: MailServer) -> Iterator[Farm]:
+    """A farm whose owner gets mails, at once, of everything but new plot drives."""
+    settings = {
+        "notifications.alerting": True, "notifications.email": True, "email.host": server.address,
+        "email.port": server.port, "email.security": "none", "email.sender": "farm@example.org",
+        "email.recipients": "farmer@example.org", "watch.trouble_minutes": 0, "watch.missing_minutes": 0,
+        "watch.system_disk_free": "1 MiB", "nas.connect_timeout_seconds": 5,
+    }  # fmt: skip
+    with Farm(tmp_path / "farm", settings=settings) as farm:
+        farm.remember_small_plots()
+        yield farm
+
+
+def subjects(server: MailServer, count: int) -> list[str]:
+    """Return the subjects of all mails, once so many have arrived."""
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while len(server.received) < count and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return [received.mail["Subject"] for received in server.received]
+
+
+def outbox_is_empty(side_state: Path) -> bool:
+    database = Database(side_state)
+    waiting = database.rows("SELECT count(*) FROM outbox WHERE ended IS NULL")
+    database.close()
+    return waiting == [(0,)]
+
+
+def next_reading_is_due(farm: Farm) -> None:
+    """Let the half hour between two SMART readings have passed."""
+    database = Database(farm.nas.state)
+    assert database.write("UPDATE health_round SET time = time - 3600")
+    database.close()
+
+
+def test_a_drive_that_disappears_is_told_once_with_its_plots_and_once_more_when_it_is_back(told, server):
+    for number in range(3):
+        (told.drives[0] / f"plot-k32-2026-11-23-18-47-{number:064x}.plot").write_bytes(b"x")
+    told.drive_manager()
+    (told.drives[0] / MARKER).unlink()
+    for _ in range(3):
+        told.drive_manager()
+    assert len(subjects(server, 1)) == 1
+    assert "drive1 disappeared" in server.received[0].mail["Subject"]
+    for part in ("plain", "html"):
+        assert "drive1" in server.received[0].part(part)
+        assert "3 plots" in server.received[0].part(part)
+    (told.drives[0] / MARKER).touch()
+    for _ in range(3):
+        told.drive_manager()
+    assert len(subjects(server, 2)) == 2
+    assert "drive1" in server.received[1].mail["Subject"]
+    assert outbox_is_empty(told.nas.state)
+
+
+def test_two_drives_that_go_together_are_one_mail(told, server):
+    told.drive_manager()
+    for drive in told.drives[:2]:
+        (drive / MARKER).unlink()
+    told.drive_manager()
+    assert len(subjects(server, 1)) == 1
+    assert "drive1" in server.received[0].part("plain")
+    assert "drive2" in server.received[0].part("plain")
+
+
+def test_heat_is_told_once_and_is_over_only_well_below_the_threshold(told, server):
+    smartctl = told.give_smart()
+
+    def at(celsius: int) -> None:
+        smartctl.says("/dev/fake2", smart_samples.sata(serial="ZHOT", celsius=f"{celsius}"))
+        next_reading_is_due(told)
+        told.drive_manager()
+
+    told.drive_manager()
+    for celsius in (55, 56, 48, 51):  # the threshold is 50, and 47 with the hysteresis
+        at(celsius)
+    assert len(subjects(server, 1)) == 1
+    assert "55" in server.received[0].part("plain")
+    at(46)
+    assert len(subjects(server, 2)) == 2
+    assert outbox_is_empty(told.nas.state)
+
+
+def test_a_failing_drive_is_told_and_is_taken_offline_if_the_owner_wants_that(told, server):
+    smartctl = told.give_smart()
+    told.nas.change({"smart.smartctl": smartctl.program, "smart.offline_failing": True})
+    smartctl.says("/dev/fake1", smart_samples.sata(serial="ZBAD", passed=False))
+    told.drive_manager()
+    assert "drive1" in subjects(server, 1)[0]
+    assert "ZBAD" in server.received[0].part("html")
+    assert "drive1" in told.drive_manager("--help").stdout.partition("Offline now:")[2]
+    told.drive_manager()
+    explained = told.drive_manager("--explain").stdout.splitlines()
+    assert any("offline" in line for line in explained if "drive1" in line)
+
+
+def test_a_server_that_is_silent_is_told_by_the_plotter_and_again_when_it_answers(told, server, shop):
+    shop.v1(told.plots)
+    told.sshd.stop()
+    for _ in range(2):
+        assert told.plot_manager().returncode == 1
+    assert len(subjects(server, 1)) == 1
+    assert "127.0.0.1" in server.received[0].mail["Subject"]
+    told.sshd.start()
+    done = told.plot_manager()
+    assert done.returncode == 0, done.stderr
+    assert len(subjects(server, 2)) == 2
+    assert outbox_is_empty(told.plotter.state)
+
+
+def test_a_plot_that_can_never_be_sent_is_told_by_the_plotter(told, server, shop):
+    damaged = shop.unfinished(told.plots)[0]
+    for _ in range(2):
+        told.plot_manager()
+    assert len(subjects(server, 1)) == 1
+    assert damaged.name in server.received[0].part("plain")
+    damaged.unlink()
+    told.plot_manager()
+    assert len(subjects(server, 2)) == 2
+
+
+def test_the_plotter_does_not_wait_for_a_mail_server_that_hangs(told, shop):
+    import socket
+
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # it accepts, and never says a word
+        told.plotter.change({
+            "email.port": silent.getsockname()[1], "nas.ssh_options": " ".join(told.sshd.client_options()),
+            "notifications.timeout_seconds": 60,
+        })  # fmt: skip
+        shop.unfinished(told.plots)
+        begun = time.monotonic()
+        told.plot_manager(timeout=20)
+        assert time.monotonic() - begun < 20
