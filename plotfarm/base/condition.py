@@ -19,7 +19,7 @@ class Severity(StrEnum):
 class Condition:
     """Something that is so now. It is told when it begins and once more when it ends.
 
-    Values only: the words for each kind are in `templates/alerts.txt`.
+    Values only: the words for each kind are in `templates/alerts.ini`.
     """
 
     kind: str  # hot, failing, missing, ...

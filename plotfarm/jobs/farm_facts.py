@@ -61,8 +61,13 @@ def _with_chia(facts: FarmFacts, config: Config) -> FarmFacts:
     if isinstance(said, Unreadable):
         unknown = Unknown(f"{said.why}: {said.remedy}" if said.remedy else said.why)
         return replace(facts, chia_plots=unknown, chia_bytes=unknown)
-    on_drives = sum(drive.plot_bytes for drive in facts.drives)
-    return replace(facts, chia_plots=said.plots, chia_bytes=said.bytes if said.bytes is not None else on_drives)
+    counted = [drive for drive in facts.drives if drive.counts is not None]
+    size: int | Unknown = sum(drive.plot_bytes for drive in counted)
+    if said.bytes is not None:
+        size = said.bytes
+    elif said.plots and not counted:
+        size = Unknown("Chia's log does not say it, and no plot drive could be counted")
+    return replace(facts, chia_plots=said.plots, chia_bytes=size)
 
 
 def plot_label(transfer: Transfer) -> str:

@@ -23,8 +23,8 @@ from plotfarm.reports.facts import DriveFacts, FarmFacts, ReceivedPlot
 
 _LOG = logging.getLogger(__name__)
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
-_MOST_DRIVES = 120  # in a mail: Gmail hides what comes after 102 kB of HTML
-_MOST_ITEMS = 60
+_MOST_DRIVES = 100  # in a mail: Gmail hides what comes after 102 kB of HTML
+_MOST_ITEMS = 40
 _MOST_NAMES = 16  # in a short text
 
 _Plain = Callable[[], tuple[str, str]]  # the short text and the long one, where the template is broken

@@ -1,4 +1,4 @@
-"""A farm as the reports know it, made of values: 44 drives, one hot, one failing, one missing."""
+"""Farms as the reports know them, made of values: 44 drives with one hot, one failing, one missing; and others."""
 
 from __future__ import annotations
 
@@ -104,3 +104,16 @@ def empty_farm():
 def one_drive(**changes):
     only = drive_facts(0, 3)
     return replace(farm(drives=(only,), current=only, standing=()), **changes)
+
+
+def ten_drives():
+    """A farm that fits into a picture: the fourth drive is hot, the fifth is missing, the sixth is being filled."""
+    drives = [drive_facts(number, count) for number, count in enumerate((110, 110, 108, 110, 110, 41, 0, 0, 0, 0))]
+    drives[2] = replace(drives[2], counts={("v1", 32): 90, ("bladebit", 32): 18})
+    drives[3] = replace(drives[3], health=health(3, celsius=54, highest_celsius=57))
+    drives[4] = missing(4)
+    drives[8] = replace(drives[8], verdict=replace(drives[8].verdict, usable=False, why="offlined"))
+    drives[9] = replace(drives[9], health=health(9, asleep=True, last_read=NOW - 3 * 3600))
+    hot = condition("hot", 3, Severity.WARNING, celsius=54, highest_celsius=57, warning_celsius=50, critical_celsius=60)
+    standing = (condition("missing", 4, plots=110), hot)
+    return farm(drives=tuple(drives), current=drives[5], chia_plots=479, chia_bytes=479 * K32, standing=standing)

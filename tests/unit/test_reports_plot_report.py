@@ -241,6 +241,12 @@ def test_the_kinds_of_plots_are_counted_where_there_are_several():
     assert expected in as_text(one_drive(drives=(many,), current=many))
 
 
+@pytest.mark.parametrize("before", range(30, 80))
+def test_a_command_is_never_broken_within_a_word(before):
+    text = as_text(farm(chia_plots=Unknown(f"{'x' * before} chia configure --set-log-level INFO")))
+    assert "--set-log-level" in text.split()
+
+
 def test_what_stands_is_said_below_in_sentences():
     text = " ".join(as_text(farm(standing=(MISSING, HOT))).split())
     assert "!! drive20 disappeared (serial ZHZ58380), with 110 plots" in text
