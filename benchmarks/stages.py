@@ -41,10 +41,10 @@ def main(script: str, config: str) -> int:
         _timed(choose_drive, "probe", "asking the drives")
         _timed(choose_drive, "State", "state database")
     else:
-        from plotfarm.jobs import entry, send_plots
+        from plotfarm.jobs import entry, finished_plots, send_plots
 
         job = functools.partial(send_plots.run, dry_run=False)
-        _timed(send_plots, "find_plots", "looking for plots")
+        _timed(finished_plots, "find_plots", "looking for plots")
         _timed(send_plots, "State", "state database")
     import system_logging
 

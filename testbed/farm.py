@@ -175,6 +175,12 @@ class Farm:
         """Run drive_manager.py to its end."""
         return self._run("drive_manager.py", self.nas, arguments, environment, timeout)
 
+    def move_local_plots(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run move_local_plots.py to its end, on the NAS."""
+        return self._run("move_local_plots.py", self.nas, arguments, environment, timeout)
+
     def start_plot_manager(
         self, *arguments: str, environment: Mapping[str, str] | None = None, output: int | IO[str] = subprocess.PIPE
     ) -> subprocess.Popen[str]:
@@ -182,8 +188,24 @@ class Farm:
 
         What it says on stdout and stderr goes to `output`.
         """
+        return self._start("plot_manager.py", self.plotter, arguments, environment, output)
+
+    def start_move_local_plots(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, output: int | IO[str] = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
+        """Start move_local_plots.py likewise, on the NAS."""
+        return self._start("move_local_plots.py", self.nas, arguments, environment, output)
+
+    def _start(
+        self,
+        script: str,
+        side: Side,
+        arguments: tuple[str, ...],
+        environment: Mapping[str, str] | None,
+        output: int | IO[str],
+    ) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            self._command("plot_manager.py", self.plotter, arguments),
+            self._command(script, side, arguments),
             env=self.cron_environment(environment),
             cwd=self.home,
             stdin=subprocess.DEVNULL,

@@ -9,7 +9,7 @@ from pathlib import Path
 from plotfarm.base.database import Database
 
 _KEEP_READINGS_SECONDS = 14 * 86400
-_KEEP_DAILY_SECONDS = 366 * 86400
+_KEEP_LONG_SECONDS = 366 * 86400
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS transfers (
@@ -29,6 +29,7 @@ CREATE INDEX IF NOT EXISTS rooms_by_directory ON rooms (host, directory, time);
 CREATE TABLE IF NOT EXISTS observations (
     path TEXT PRIMARY KEY, facts TEXT NOT NULL, boot TEXT NOT NULL, since REAL NOT NULL
 );
+CREATE TABLE IF NOT EXISTS kept (path TEXT PRIMARY KEY, facts TEXT NOT NULL, time REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS known_drives (
     identity TEXT PRIMARY KEY, mountpoint TEXT NOT NULL, device TEXT NOT NULL, seen REAL NOT NULL
 );
@@ -151,7 +152,7 @@ class State:
 
     def record_daily(self, daily: Daily) -> None:
         """Remember a reading of the daily numbers, for a year."""
-        self.database.write("DELETE FROM daily WHERE time < ?", (daily.time - _KEEP_DAILY_SECONDS,))
+        self.database.write("DELETE FROM daily WHERE time < ?", (daily.time - _KEEP_LONG_SECONDS,))
         self.database.write("INSERT OR REPLACE INTO daily VALUES (?, ?, ?)", (daily.time, daily.plots, daily.made))
 
     def last_daily(self) -> Daily | None:
@@ -172,6 +173,16 @@ class State:
     def journal_remove(self, source: str) -> None:
         """Forget the note: the plot's fate is known."""
         self.database.write("DELETE FROM journal WHERE source = ?", (source,))
+
+    def note_kept(self, path: str, facts: tuple[int, ...]) -> None:
+        """Remember that the plot at `path`, by its facts, is stored elsewhere and stays; for a year."""
+        now = time.time()
+        self.database.write("DELETE FROM kept WHERE time < ?", (now - _KEEP_LONG_SECONDS,))
+        self.database.write("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", (path, repr(facts), now))
+
+    def is_kept(self, path: str, facts: tuple[int, ...]) -> bool:
+        """Tell whether the plot at `path` is stored elsewhere, and still the one that was stored."""
+        return bool(self.database.rows("SELECT 1 FROM kept WHERE path = ? AND facts = ?", (path, repr(facts))))
 
     def unchanged_seconds(self, path: str, facts: tuple[int, ...]) -> float:
         """Return for how long a file has been seen with the same facts since the boot, 0 the first time.

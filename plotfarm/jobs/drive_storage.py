@@ -148,7 +148,7 @@ class DriveStorage:
 
 def _recorded(past: Sequence[Transfer], path: str) -> Recorded | None:
     for transfer in past:
-        if transfer.target == path:
+        if transfer.target == path and transfer.digest:  # a plot that only got another name here has none
             return Recorded(transfer.inode, transfer.mtime_ns, transfer.digest, tuple(transfer.segments.split()))
     return None
 

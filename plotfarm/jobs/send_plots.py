@@ -7,22 +7,21 @@ import os
 import socket
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError, NasUnavailable, TransferFailed
 from plotfarm.base.locks import Lock, LockBusy, refuse_network_directory
 from plotfarm.base.processes import run_as_batch
 from plotfarm.base.ssh import remove_leftovers
-from plotfarm.base.state import Room, State, Transfer
+from plotfarm.base.state import State, Transfer
 from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.jobs.finished_plots import FinishedPlots
 from plotfarm.jobs.nas_link import NasLink
-from plotfarm.jobs.plot_room import filling, filling_up, watch_room
-from plotfarm.jobs.sending_trouble import Trouble, tell_of_trouble
+from plotfarm.jobs.sending_trouble import tell_of_trouble
 from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped
-from plotfarm.plots.plotfile import Candidate, Listing, PlotFile, PlotFileError, find_plots, judge_whole, look
+from plotfarm.plots.plotfile import Candidate, PlotFile, PlotFileError
 from plotfarm.reports.progress import Screen
 from plotfarm.transfer.protocol import Offer
 from plotfarm.transfer.send import Delivered, PlotRefused
@@ -31,17 +30,6 @@ from plotfarm.transfer.source import open_source, remove_source
 _LOG = logging.getLogger(__name__)
 _GIVE_UP_AFTER = 3  # failures in a row: it is not the plot then
 _LOCK_UPDATE_SECONDS = 1.0
-
-
-@dataclass
-class Tally:
-    """What one run did; the exit status is honest about it."""
-
-    sent: int = 0
-    waiting: int = 0  # unfinished
-    failed: int = 0
-    in_a_row: int = 0
-    tried: set[tuple[Path, int]] = field(default_factory=set)
 
 
 def run(config: Config, *, dry_run: bool) -> int:
@@ -73,105 +61,57 @@ class SendingRun:
     def __init__(self, config: Config, lock: Lock, state: State, dry_run: bool) -> None:
         self._config, self._lock, self._state, self._dry_run = config, lock, state, dry_run
         testing = config.testing
-        self._directories = (testing.plot_directory,) if testing.testing else config.plotter.plot_directories
-        if not self._directories:
+        directories = (testing.plot_directory,) if testing.testing else config.plotter.plot_directories
+        if not directories:
             raise ConfigurationError(
                 f"{config.path}: [plotter] plot_directories is empty: name the directories of your finished plots"
             )
-        self._minimum_bytes = testing.minimum_size_bytes if testing.testing else 0
         self._screen = Screen()
-        self._tally, self._trouble = Tally(), Trouble()
+        minimum_bytes = testing.minimum_size_bytes if testing.testing else 0
+        self._plots = FinishedPlots(directories, config, state, self._screen, minimum_bytes)
+        self._trouble = self._plots.trouble
         self._links = {host: NasLink(host, config) for host in config.nas.hosts}
-        self._rooms: dict[Path, Room] = {}
+        self._sent = 0
+        self._failed_in_a_row = 0
 
     def run(self) -> int:
         """Send until nothing that is finished is left, also what finishes meanwhile."""
-        listing = find_plots(self._directories)
-        self._report_oddities(listing)
-        self._rooms, warnings = watch_room(self._directories, listing.candidates, self._state, self._config.plotter)
-        for warning in warnings:
-            _LOG.warning("%s", warning)
-            self._screen.complain(warning)
-        teller = Teller(self._config, self._state.database)
-        if not self._dry_run:  # before a run that may last for hours
-            full = filling_up(list(self._rooms.values()), self._config.plotter.warn_hours_left)
-            teller.see([filling(room) for room in full], ["filling"])
+        teller = None if self._dry_run else Teller(self._config, self._state.database)
+        candidates = self._plots.begin(teller)
         try:
-            while self._one_pass(listing.candidates):
-                listing = find_plots(self._directories)
+            while self._one_pass(candidates):
+                candidates = self._plots.again()
         finally:
             for link in self._links.values():
                 link.close()
-        if not self._dry_run:
+        if teller is not None:
             tell_of_trouble(self._trouble, self._config, teller)
         return self._finish()
 
     def _one_pass(self, candidates: Sequence[Candidate]) -> bool:
-        """Consider each plot that was not tried yet; True if it is worth looking for more that finished meanwhile."""
-        sent_before = self._tally.sent
+        """Consider each plot; True if it is worth looking for more that finished meanwhile."""
+        sent_before = self._sent
         for candidate in candidates:
-            if (candidate.path, candidate.mtime_ns) not in self._tally.tried:
-                self._tally.tried.add((candidate.path, candidate.mtime_ns))
-                self._consider(candidate)
-                if self._tally.in_a_row >= _GIVE_UP_AFTER or not self._usable_links():
-                    return False
-        return self._tally.sent > sent_before
+            self._consider(candidate)
+            if self._failed_in_a_row >= _GIVE_UP_AFTER or not self._usable_links():
+                return False
+        return self._sent > sent_before
 
     def _usable_links(self) -> list[NasLink]:
         return [link for link in self._links.values() if not link.unavailable]
 
-    def _report_oddities(self, listing: Listing) -> None:
-        for shown, reason in listing.passed_over:
-            _LOG.warning("Passed over: %s: %s", shown, reason)
-            self._screen.say(f"passed over  {shown}: {reason}")
-        for problem in listing.problems:
-            _LOG.error("%s", problem)
-            self._screen.complain(problem)
-            self._tally.failed += 1
-
     def _consider(self, candidate: Candidate) -> None:
-        """Send one plot if it is whole and not known to be kept; whatever is wrong with it stays with it."""
+        """Send one plot if it may travel; whatever is wrong with it stays with it."""
         shown = escaped(candidate.name)
         try:
-            if self._config.plotter.keep_source and self._was_sent(candidate):
-                _LOG.debug("Sent before and kept (keep_source): %s", shown)
-                return
-            plot = look(candidate.directory, candidate.name)
-            if self._is_whole(plot):
+            if plot := self._plots.finished(candidate):
                 self._send(plot)
-                self._tally.in_a_row = 0
-        except (PlotRefused, PlotFileError, TransferFailed, NasUnavailable) as error:
-            self._fail(f"{shown}: {error}", counts=isinstance(error, TransferFailed))
-            if not isinstance(error, NasUnavailable):
-                self._trouble.hold(candidate.path, candidate.size, f"{shown}: {error}")
-
-    def _is_whole(self, plot: PlotFile) -> bool:
-        """Tell whether the plot may travel, and say why if not."""
-        shown, now, observed = escaped(plot.name), time.time(), None
-        if plot.mtime_ns / 1e9 > now:  # the clock jumped: only what was seen since the boot counts
-            observed = self._state.unchanged_seconds(str(plot.path), (plot.size, plot.mtime_ns, plot.inode))
-        settle = self._config.plotter.settle_seconds
-        whole = judge_whole(plot, settle, now, observed_seconds=observed, minimum_bytes=self._minimum_bytes)
-        if not whole.is_whole:
-            self._tally.waiting += 1
-            _LOG.log(logging.WARNING if whole.needs_somebody else logging.INFO, "Not sent: %s: %s", shown, whole.why)
-            if whole.needs_somebody:
-                self._trouble.hold(plot.path, plot.size, f"{shown}: {whole.why}")
-            self._screen.say(f"not sent     {shown}: {whole.why}")
-        return whole.is_whole
-
-    def _fail(self, message: str, counts: bool) -> None:
-        self._tally.failed += 1
-        self._tally.in_a_row += counts
-        _LOG.error("%s", message)
-        self._screen.complain(message)
-
-    def _was_sent(self, candidate: Candidate) -> bool:
-        facts = (str(candidate.path), candidate.size, candidate.inode, candidate.mtime_ns)
-        return any(
-            (past.source, past.bytes, past.inode, past.mtime_ns) == facts and past.result in ("stored", "have")
-            for past in self._state.transfers(plot=candidate.name, limit=100)
-        )
+                self._failed_in_a_row = 0
+        except NasUnavailable as error:  # told of as such, and not for each plot
+            self._plots.fail(f"{shown}: {error}")
+        except (PlotRefused, PlotFileError, TransferFailed) as error:
+            self._failed_in_a_row += isinstance(error, TransferFailed)
+            self._plots.fail(f"{shown}: {error}", candidate)
 
     def _send(self, plot: PlotFile) -> None:
         """Offer the plot to the NAS that may have it already, else to each in order until one takes it."""
@@ -241,11 +181,13 @@ class SendingRun:
     def _settle(self, plot: PlotFile, link: NasLink, delivered: Delivered, seconds: float) -> None:
         """Remember a plot that is stored and equal, and remove its source unless it shall stay."""
         self._record(plot, link, delivered, seconds, delivered.how)
-        if not self._config.plotter.keep_source:
+        if self._config.plotter.keep_source:
+            self._plots.keep(plot)
+        else:
             _LOG.info("Removing: %s", plot.path)
             remove_source(plot)
         self._state.journal_remove(str(plot.path))
-        self._tally.sent += 1
+        self._sent += 1
         speed = f"{format_duration(seconds)}, {format_bytes(plot.size / max(seconds, 1e-6))}/s"
         how = "was there already" if delivered.how == "have" else speed
         _LOG.info(
@@ -270,16 +212,16 @@ class SendingRun:
             name=plot.name, size=plot.size, kind=plot.header.kind, k=plot.header.k, id=plot.header.plot_id,
             dry_run=self._dry_run, plot_directory=str(plot.directory),
         )  # fmt: skip
-        room = self._rooms.get(plot.directory)
+        room = self._plots.rooms.get(plot.directory)
         if room is None:
             return offer
         return replace(offer, free_bytes=room.free_bytes, waiting_bytes=room.waiting_bytes, hours_left=room.hours_left)
 
     def _finish(self) -> int:
-        tally = self._tally
-        if tally.in_a_row >= _GIVE_UP_AFTER:
-            self._fail(f"{_GIVE_UP_AFTER} transfers in a row failed: the rest waits for the next run", counts=False)
-        if not (tally.sent or tally.failed or self._dry_run):
-            _LOG.info("Nothing to send (%d waiting)", tally.waiting)
-            self._screen.say(f"Nothing to send{f' ({tally.waiting} waiting)' if tally.waiting else ''}.")
-        return 1 if tally.failed else 0
+        plots = self._plots
+        if self._failed_in_a_row >= _GIVE_UP_AFTER:
+            plots.fail(f"{_GIVE_UP_AFTER} transfers in a row failed: the rest waits for the next run")
+        if not (self._sent or plots.failed or self._dry_run):
+            _LOG.info("Nothing to send (%d waiting)", plots.waiting)
+            self._screen.say(f"Nothing to send{f' ({plots.waiting} waiting)' if plots.waiting else ''}.")
+        return 1 if plots.failed else 0

@@ -27,10 +27,10 @@ class Trouble:
         self.why = why
 
 
-def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller) -> None:
+def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller, plots: str = "plots") -> None:
     """Tell of what has lasted for `[watch] trouble_minutes`, and of what is over.
 
-    A NAS that this run did not need is neither well nor ill.
+    A NAS that this run did not need is neither well nor ill. `plots`: which plots these are.
     """
     patience = config.watch.trouble_minutes * 60
     conditions = [
@@ -42,6 +42,6 @@ def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller) -> None:
             "host": socket.gethostname(), "why": trouble.why, "waiting": len(trouble.stuck),
             "bytes": sum(trouble.stuck.values()),
         }  # fmt: skip
-        conditions.append(Condition("not_sent", "plots", Severity.WARNING, facts, patience))
+        conditions.append(Condition("not_sent", plots, Severity.WARNING, facts, patience))
     asked = {*trouble.reached, *trouble.silent}
-    teller.see(conditions, [("not_sent", "plots"), *(("nas_unavailable", host) for host in asked)])
+    teller.see(conditions, [("not_sent", plots), *(("nas_unavailable", host) for host in asked)])

@@ -1,4 +1,4 @@
-"""What plot_manager.py shows a person at a terminal; under cron only complaints are printed (cron mails them)."""
+"""What a person at a terminal sees of plots that move; under cron only complaints are printed (cron mails them)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,10 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
 
 
 class Screen:
@@ -31,8 +35,15 @@ class Screen:
     @contextmanager
     def progress(self, name: str, size: int, host: str) -> Iterator[Callable[[int], None]]:
         """Show a progress bar for one plot; the function takes the bytes done so far."""
+        with self.bars() as bars:
+            bars.add(name, size, host)
+            yield lambda done: bars.update(name, done)
+
+    @contextmanager
+    def bars(self) -> Iterator[Bars]:
+        """Show progress bars for several plots, one below the other."""
         if not self.is_terminal:
-            yield lambda done: None
+            yield Bars(None)
             return
         from rich import progress as rich  # slow to import, and cron never needs it
 
@@ -40,6 +51,28 @@ class Screen:
             rich.TextColumn("{task.description}"), rich.BarColumn(), rich.DownloadColumn(binary_units=True),
             rich.TransferSpeedColumn(), rich.TimeRemainingColumn(),
         )  # fmt: skip
-        with rich.Progress(*columns, transient=True) as bar:
-            task = bar.add_task(f"{name[:40]} -> {host}", total=size)
-            yield lambda done: bar.update(task, completed=done)
+        with rich.Progress(*columns, transient=True) as progress:
+            yield Bars(progress)
+
+
+class Bars:
+    """Progress bars by the names of plots; without a `progress` nothing is shown."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+
+    def add(self, name: str, size: int, target: str) -> None:
+        """Show a bar for a plot of `size` bytes that goes to `target`."""
+        if self._progress is not None:
+            self._tasks[name] = self._progress.add_task(f"{name[:40]} -> {target}", total=size)
+
+    def update(self, name: str, done: int) -> None:
+        """Show how many bytes are done."""
+        if self._progress is not None:
+            self._progress.update(self._tasks[name], completed=done)
+
+    def remove(self, name: str) -> None:
+        """Show the bar of a plot no longer."""
+        if self._progress is not None:
+            self._progress.remove_task(self._tasks.pop(name))

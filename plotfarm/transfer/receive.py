@@ -23,17 +23,13 @@ from plotfarm.transfer import protocol
 from plotfarm.transfer.channel import Channel, OtherEndGone
 from plotfarm.transfer.door import Door
 from plotfarm.transfer.protocol import Message, Offer
-from plotfarm.transfer.storage import Arrived, Present, Refused, Reserved, Storage
+from plotfarm.transfer.storage import Arrived, DriveFailed, Present, Refused, Reserved, Storage
 from plotfarm.transfer.worker import Worker
-from plotfarm.transfer.writer import Task, digest_stored, store
+from plotfarm.transfer.writer import FromPipe, Task, digest_stored, store
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 30.0  # a plotter that can reach the port does so in far less
 _LOCK_UPDATE_SECONDS = 1.0
-
-
-class DriveFailed(TransferFailed):
-    """The chosen drive cannot take the plot, and another one may."""
 
 
 class Receiver:
@@ -112,7 +108,7 @@ class Receiver:
         readback = self._settings.verify == "readback"
         task = Task(
             offer.name, offer.size, reserved.place, readback, reserved.leftovers,
-            lambda data: _refuse_header(offer, data),
+            FromPipe(lambda data: _refuse_header(offer, data)),
         )  # fmt: skip
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(reserved.lock.release)

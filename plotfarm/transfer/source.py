@@ -16,7 +16,7 @@ def open_source(plot: PlotFile) -> int:
         descriptor = os.open(plot.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise TransferFailed(f"{escaped(str(plot.path))} cannot be opened: {error.strerror}") from None
-    if not _is_unchanged(plot, os.fstat(descriptor)):
+    if not is_unchanged(plot, os.fstat(descriptor)):
         os.close(descriptor)
         raise TransferFailed(f"{escaped(str(plot.path))} changed before it was sent")
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
@@ -27,7 +27,7 @@ def remove_source(plot: PlotFile) -> None:
     """Remove a plot that is stored elsewhere, durably; TransferFailed if it changed since it was offered."""
     directory = os.open(plot.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        if not _is_unchanged(plot, os.stat(plot.name, dir_fd=directory, follow_symlinks=False)):
+        if not is_unchanged(plot, os.stat(plot.name, dir_fd=directory, follow_symlinks=False)):
             raise TransferFailed(f"{escaped(str(plot.path))} changed while it was sent, so it stays")
         os.unlink(plot.name, dir_fd=directory)
         reached("source:removed")
@@ -40,7 +40,8 @@ def remove_source(plot: PlotFile) -> None:
         os.close(directory)
 
 
-def _is_unchanged(plot: PlotFile, status: os.stat_result) -> bool:
+def is_unchanged(plot: PlotFile, status: os.stat_result) -> bool:
+    """Tell whether a file is still the one that was looked at."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns) == (
         plot.device, plot.inode, plot.size, plot.mtime_ns,
     )  # fmt: skip

@@ -5,9 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from plotfarm.base.errors import TransferFailed
 from plotfarm.base.locks import Lock
 from plotfarm.transfer.protocol import Offer
 from plotfarm.transfer.writer import Place, Recorded
+
+
+class DriveFailed(TransferFailed):
+    """The chosen drive cannot even begin to take the plot, and another one may."""
 
 
 @dataclass(frozen=True)

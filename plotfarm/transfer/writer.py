@@ -12,6 +12,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from plotfarm.base import kernel
 from plotfarm.base.errors import TransferFailed
@@ -25,7 +26,7 @@ _HEADER_BYTES = 1024 * 1024
 _REPORT_SECONDS = 0.25
 # Dirty pages are written back behind the arriving bytes: fsync at the end is short, and the plot does not push
 # the harvester's data out of memory.
-_WINDOW_BYTES = 64 * 1024 * 1024
+WINDOW_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,16 @@ class Recorded:
     segments: tuple[str, ...]
 
 
+class Cargo(Protocol):
+    """Where a plot's bytes come from: a pipe (FromPipe) or a file of this host (local_copy.FromFile)."""
+
+    def begin(self, task: Task, directory: int, part: str) -> int:
+        """Make NAME.part in an open directory, and return it open; nothing is left there if that fails."""
+
+    def fill(self, task: Task, descriptor: int, endpoint: Endpoint) -> Digest:
+        """Bring all bytes into NAME.part and digest them on the way; TransferFailed if they do not come."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One plot to take in."""
@@ -57,30 +68,24 @@ class Task:
     place: Place
     readback: bool
     leftovers: tuple[str, ...]  # plots of killed arrivals whose NAME.part may lie here
-    refuse_header: Callable[[bytes], str | None]  # given the first MiB at most
+    cargo: Cargo
 
 
 def store(task: Task, endpoint: Endpoint) -> None:
     """Take one plot in, told what to do over `endpoint`.
 
-    Says `prepared`; takes `take` with the pipe's descriptor; says `progress` and `arrived`; takes `sync`; says
+    Says `prepared`; the bytes come, by whatever way the cargo has; says `progress` and `arrived`; takes `sync`; says
     `synced`; takes `publish`; says `published`. Raises OSError or PlotfarmError, after removing NAME.part.
     """
     directory = task.place.open_directory()
     _refuse_taken_name(task, directory)
     remove_parts(directory, (*task.leftovers, task.name))
     part = task.name + PART_SUFFIX
-    descriptor = _create(directory, part)
+    descriptor = task.cargo.begin(task, directory, part)
     try:
-        if task.place.file_system in _RESERVING_FILE_SYSTEMS:
-            os.posix_fallocate(descriptor, 0, task.size)
         endpoint.reached("part:created")
         endpoint.send("prepared")
-        message, pipe = endpoint.receive()
-        if message["type"] != "take" or pipe is None:
-            raise EOFError
-        digest = _take(task, pipe, descriptor, endpoint)
-        os.close(pipe)
+        digest = task.cargo.fill(task, descriptor, endpoint)
         endpoint.send("arrived", digest=digest.plot, segments=digest.segments)
         endpoint.receive()  # `sync`: both ends agree on size and digest
         endpoint.reached("digest:equal")
@@ -100,10 +105,17 @@ def _refuse_taken_name(task: Task, directory: int) -> None:
         raise TransferFailed(f"{task.name} is already in {task.place.directory}: it was not replaced")
 
 
-def _create(directory: int, part: str) -> int:
-    """Create NAME.part anew: never through a link, never one that is there."""
+def create_part(task: Task, directory: int, part: str) -> int:
+    """Create NAME.part anew, never through a link, with its room reserved where the file system can do that."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    return os.open(part, flags, 0o644, dir_fd=directory)
+    descriptor = os.open(part, flags, 0o644, dir_fd=directory)
+    try:
+        if task.place.file_system in _RESERVING_FILE_SYSTEMS:
+            os.posix_fallocate(descriptor, 0, task.size)
+    except BaseException:
+        _remove_own(part, directory)
+        raise
+    return descriptor
 
 
 def _remove_own(part: str, directory: int) -> None:
@@ -123,24 +135,54 @@ def remove_parts(directory: int, names: Iterable[str]) -> None:
                 os.unlink(name + PART_SUFFIX, dir_fd=directory)
 
 
-def _take(task: Task, pipe: int, descriptor: int, endpoint: Endpoint) -> Digest:
-    """Move exactly `task.size` bytes, never more, from the pipe to the file, digesting them on the way."""
-    buffer, digester, done, report = piece_buffer(), Digester(), 0, _reporter(endpoint)
-    header_checked, half_reached = False, False
+@dataclass(frozen=True)
+class FromPipe:
+    """A plot that comes through a pipe, whose descriptor is handed over with the message `take`."""
+
+    refuse_header: Callable[[bytes], str | None]  # given the first MiB at most
+
+    def begin(self, task: Task, directory: int, part: str) -> int:
+        """Make NAME.part anew."""
+        return create_part(task, directory, part)
+
+    def fill(self, task: Task, descriptor: int, endpoint: Endpoint) -> Digest:
+        """Take the bytes in; the beginning is looked at as soon as it is there."""
+        message, pipe = endpoint.receive()
+        if message["type"] != "take" or pipe is None:
+            raise EOFError
+        checked = False
+
+        def check(done: int) -> None:
+            nonlocal checked
+            if not checked and done >= min(_HEADER_BYTES, task.size):
+                checked = True
+                if refusal := self.refuse_header(os.pread(descriptor, _HEADER_BYTES, 0)):
+                    raise TransferFailed(refusal)
+
+        digest = bring(task, pipe, "the data connection", descriptor, endpoint, check)
+        os.close(pipe)
+        return digest
+
+
+def bring(
+    task: Task, source: int, source_name: str, descriptor: int, endpoint: Endpoint, each_piece: Callable[[int], None]
+) -> Digest:
+    """Move exactly `task.size` bytes, never more, from a pipe or a file to NAME.part, digesting them on the way.
+
+    `each_piece` hears after every piece how many bytes are there.
+    """
+    buffer, digester, done, report = piece_buffer(), Digester(), 0, reporter(endpoint)
+    half_reached = False
     while done < task.size:
-        count = _fill(pipe, buffer[: min(PIECE_BYTES, task.size - done)])
+        count = _fill(source, buffer[: min(PIECE_BYTES, task.size - done)])
         if count == 0:
-            raise TransferFailed(f"the data connection ended after {done} of {task.size} bytes")
+            raise TransferFailed(f"{source_name} ended after {done} of {task.size} bytes")
         digester.update(buffer[:count])
         _write(descriptor, buffer[:count], done)
         done += count
         if task.place.file_system != "tmpfs":  # nothing to write back to, and dropping is slow there
             _write_back_behind(descriptor, done - count, done)
-        if not header_checked and done >= min(_HEADER_BYTES, task.size):
-            header_checked = True
-            refusal = task.refuse_header(os.pread(descriptor, _HEADER_BYTES, 0))
-            if refusal:
-                raise TransferFailed(refusal)
+        each_piece(done)
         report(done)
         if not half_reached and done * 2 >= task.size:
             half_reached = True
@@ -148,11 +190,11 @@ def _take(task: Task, pipe: int, descriptor: int, endpoint: Endpoint) -> Digest:
     return digester.finish()
 
 
-def _fill(pipe: int, buffer: memoryview) -> int:
-    """Read until the buffer is full or the pipe has ended; returns how many bytes there are."""
+def _fill(source: int, buffer: memoryview) -> int:
+    """Read until the buffer is full or the source has ended; returns how many bytes there are."""
     filled = 0
     while filled < len(buffer):
-        count = os.readv(pipe, [buffer[filled:]])
+        count = os.readv(source, [buffer[filled:]])
         if count == 0:
             break
         filled += count
@@ -167,13 +209,13 @@ def _write(descriptor: int, piece: memoryview, offset: int) -> None:
 
 def _write_back_behind(descriptor: int, before: int, done: int) -> None:
     """At each window's end start writing it to the drive, and let go of the one before, which has had its time."""
-    window = done // _WINDOW_BYTES
-    if window == before // _WINDOW_BYTES:
+    window = done // WINDOW_BYTES
+    if window == before // WINDOW_BYTES:
         return
-    kernel.start_writing_back(descriptor, (window - 1) * _WINDOW_BYTES, _WINDOW_BYTES)
+    kernel.start_writing_back(descriptor, (window - 1) * WINDOW_BYTES, WINDOW_BYTES)
     if window >= 2:
-        kernel.wait_for_write_back(descriptor, (window - 2) * _WINDOW_BYTES, _WINDOW_BYTES)
-        os.posix_fadvise(descriptor, (window - 2) * _WINDOW_BYTES, _WINDOW_BYTES, os.POSIX_FADV_DONTNEED)
+        kernel.wait_for_write_back(descriptor, (window - 2) * WINDOW_BYTES, WINDOW_BYTES)
+        os.posix_fadvise(descriptor, (window - 2) * WINDOW_BYTES, WINDOW_BYTES, os.POSIX_FADV_DONTNEED)
 
 
 def _bring_to_drive(task: Task, descriptor: int, digest: Digest, endpoint: Endpoint) -> None:
@@ -181,11 +223,11 @@ def _bring_to_drive(task: Task, descriptor: int, digest: Digest, endpoint: Endpo
     os.fsync(descriptor)
     endpoint.reached("part:synced")
     os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-    if task.readback and digest_file(descriptor, task.size, _reporter(endpoint)).plot != digest.plot:
+    if task.readback and digest.plot and digest_file(descriptor, task.size, reporter(endpoint)).plot != digest.plot:
         raise TransferFailed("the drive gives back other bytes than were written to it: check its cable and SMART")
 
 
-def _reporter(endpoint: Endpoint) -> Callable[[int], None]:
+def reporter(endpoint: Endpoint) -> Callable[[int], None]:
     """Return a function that tells the parent about progress a few times a second."""
     reported = 0.0
 
@@ -228,5 +270,5 @@ def digest_stored(place: Place, name: str, size: int, recorded: Recorded | None,
     if recorded and (recorded.inode, recorded.mtime_ns, size) == (*file.values(), status.st_size):
         endpoint.send("digested", digest=recorded.digest, segments=recorded.segments, **file)
     else:
-        digest = digest_file(descriptor, size, _reporter(endpoint))
+        digest = digest_file(descriptor, size, reporter(endpoint))
         endpoint.send("digested", digest=digest.plot, segments=digest.segments, **file)

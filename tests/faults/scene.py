@@ -112,12 +112,16 @@ class Scene:
     def finish(self, tries: int = 1) -> None:
         """Let the next run finish the work and audit the outcome."""
         for _ in range(tries):
-            done = self.farm.plot_manager()
+            done = self.run_again()
             if done.returncode == 0:
                 break
         assert done.returncode == 0, "\n".join([done.stdout, done.stderr, self.logs()])
         self.rest()
         self.audit(finished=True)
+
+    def run_again(self) -> subprocess.CompletedProcess[str]:
+        """Run the script of this scene to its end."""
+        return self.farm.plot_manager()
 
     def rest_and_finish(self) -> None:
         """After a fault: all ends by itself, nothing is wrong, and the next run finishes the work."""
@@ -203,6 +207,8 @@ def _role(process: psutil.Process) -> str:
         return "writer" if "plotfarm.jobs.receive_plot" in above else "receiver"
     if any(word.endswith("plot_manager.py") for word in words):
         return "plot_manager"
+    if any(word.endswith("move_local_plots.py") for word in words):
+        return "carrier" if any(word.endswith("move_local_plots.py") for word in above) else "move_local_plots"
     if name.startswith("nc"):
         return "listening nc" if "-l" in words else "sending nc"
     if name == "ssh":

@@ -27,7 +27,7 @@ from reports_samples import (
 )
 
 from plotfarm.base.condition import Condition, Severity
-from plotfarm.base.config.sections import Chia, Config, Email, Paths, Smart, Watch
+from plotfarm.base.config.sections import Chia, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
 from plotfarm.base.secret import Secret
 from plotfarm.base.state import Room, State
 from plotfarm.drives.choose import Choice
@@ -36,6 +36,7 @@ from plotfarm.drives.model import Reading, Verdict
 from plotfarm.jobs.after_run import tell
 from plotfarm.jobs.deliver import refused_recipients
 from plotfarm.jobs.look_after import look_after
+from plotfarm.jobs.move_plots import directories_on_drives
 from plotfarm.jobs.sending_trouble import Trouble, tell_of_trouble
 from plotfarm.jobs.stock import Stock
 from plotfarm.jobs.telling import Teller
@@ -444,8 +445,19 @@ def refused():
     return refused_recipients([Delivered(row, Outcome(Result.REFUSED, "550 no such user"))])[0]
 
 
+def made_on_a_drive(directory):
+    place = directory / "drive1"
+    (place / "tmp").mkdir(parents=True)
+    config = Config(
+        directory / "plot_manager_config", paths=Paths(state=directory), drives=Drives(directories=(place,)),
+        local_plots=LocalPlots((place / "tmp",)),
+    )  # fmt: skip
+    return directories_on_drives(config)
+
+
 def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp_path, caplog):
-    found = {one.kind: one for one in [*ill_drives(), *told_by_jobs(tmp_path), *refused()]}
+    found = {one.kind: one for one in [*ill_drives(), *told_by_jobs(tmp_path), *refused(),
+             *made_on_a_drive(tmp_path)]}  # fmt: skip
     assert set(found) == kinds_in_the_code()
     for kind, one in found.items():
         assert kind in words._alert_words()

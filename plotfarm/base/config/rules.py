@@ -72,6 +72,10 @@ def _refuse_hosts(hosts: Sequence[str]) -> str | None:
     return f"host or user@host is allowed, without spaces and without a leading '-', and {bad[0]!r} is not that"
 
 
+def _refuse_crawl(mb_per_second: float) -> str | None:
+    return "0 (no limit) or at least 1 is allowed" if 0 < mb_per_second < 1 else None
+
+
 def _refuse_relative(paths: Sequence[Path | str]) -> str | None:
     bad = [str(path) for path in paths if not str(path).startswith("/")]
     return f"only absolute paths are allowed, and {bad[0]!r} does not start with /" if bad else None
@@ -144,6 +148,8 @@ def _refuse_device_types(lines: Sequence[str]) -> str | None:
 _RULES: dict[tuple[str, str], Callable[..., str | None]] = {
     ("plotting_drives", "current_plotting_drive"): _refuse_relative_unless_empty,
     ("plotter", "plot_directories"): _refuse_relative,
+    ("local_plots", "plot_directories"): _refuse_relative,
+    ("local_plots", "max_mb_per_second"): _refuse_crawl,
     ("nas", "hosts"): _refuse_hosts,
     ("nas", "receive_command"): _refuse_relative_one,
     ("transfer", "netcat"): _refuse_program,

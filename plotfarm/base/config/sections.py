@@ -161,6 +161,17 @@ class Plotter:
 
 
 @dataclass(frozen=True)
+class LocalPlots:
+    """`[local_plots]`: plots that are made on the NAS itself."""
+
+    plot_directories: tuple[Path, ...] = ()
+    moves: int = field(default=4, metadata={"minimum": 1})  # at the same time, each to another drive
+    moves_from_one_disk: int = field(default=1, metadata={"minimum": 1})  # of those that spin
+    max_mb_per_second: float = field(default=0.0, metadata={"minimum": 0})  # of each move, in 10^6 bytes; 0: no limit
+    io_priority: str = field(default="idle", metadata={"choices": ("idle", "normal")})
+
+
+@dataclass(frozen=True)
 class Nas:
     """`[nas]`: the storage servers, as the plotter reaches them."""
 
@@ -228,6 +239,7 @@ class Config:
     remote_transfer: RemoteTransfer = RemoteTransfer()
     paths: Paths = Paths()
     plotter: Plotter = Plotter()
+    local_plots: LocalPlots = LocalPlots()
     nas: Nas = Nas()
     transfer: TransferSettings = TransferSettings()
     receiving: Receiving = Receiving()

@@ -29,6 +29,14 @@ def disk_of(drive: Drive, named: str = "", sys: Path = _SYS) -> str:
     return _single(block) if block else ""
 
 
+def spinning_disk(device_number: int, sys: Path = _SYS) -> str:
+    """Return the path of the whole disk behind a file system if it spins; "" if it does not, or nobody knows."""
+    block = _block_by_number(device_number, sys)
+    disk = _single(block) if block else ""
+    rotational = sys / "class" / "block" / os.path.basename(disk) / "queue" / "rotational"
+    return disk if disk and _text(rotational).strip() == "1" else ""
+
+
 def type_of(names: Sequence[str], device_types: Sequence[str]) -> str:
     """Return what smartctl has to be told with -d about a disk, "" if it finds out by itself.
 

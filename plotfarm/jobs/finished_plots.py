@@ -1,0 +1,107 @@
+"""Which plots in some directories may travel, and what there is to say of the others."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from plotfarm.base.config.sections import Config
+from plotfarm.base.state import Room, State
+from plotfarm.jobs.plot_room import filling, filling_up, watch_room
+from plotfarm.jobs.sending_trouble import Trouble
+from plotfarm.jobs.telling import Teller
+from plotfarm.plots.names import escaped
+from plotfarm.plots.plotfile import Candidate, Listing, PlotFile, find_plots, judge_whole, look
+from plotfarm.reports.progress import Screen
+
+_LOG = logging.getLogger(__name__)
+
+
+class FinishedPlots:
+    """The plots of one run: each is looked at once, and what is wrong with one stays with it."""
+
+    def __init__(
+        self, directories: Sequence[Path], config: Config, state: State, screen: Screen, minimum_bytes: int = 0
+    ) -> None:
+        self._directories, self._config, self._state, self._screen = directories, config, state, screen
+        self._minimum_bytes = minimum_bytes
+        self._tried: set[tuple[Path, int]] = set()
+        self.trouble = Trouble()
+        self.waiting = 0  # plots that are not finished
+        self.failed = 0
+        self.rooms: dict[Path, Room] = {}  # what is free in each directory
+
+    def begin(self, teller: Teller | None) -> list[Candidate]:
+        """Return the plots that are there, oldest first, and say of directories what is odd or will be full soon.
+
+        Without a `teller` that is only printed and logged.
+        """
+        listing = find_plots(self._directories)
+        self._report_oddities(listing)
+        plotter = self._config.plotter
+        self.rooms, warnings = watch_room(self._directories, listing.candidates, self._state, plotter)
+        for warning in warnings:
+            _LOG.warning("%s", warning)
+            self._screen.complain(warning)
+        if teller is not None:  # now, and not after a run that may last for hours
+            full = filling_up(list(self.rooms.values()), plotter.warn_hours_left)
+            teller.see([filling(room) for room in full], ["filling"])
+        return self._new(listing)
+
+    def again(self) -> list[Candidate]:
+        """Return the plots that have come since."""
+        return self._new(find_plots(self._directories))
+
+    def _new(self, listing: Listing) -> list[Candidate]:
+        new = [each for each in listing.candidates if (each.path, each.mtime_ns) not in self._tried]
+        self._tried |= {(each.path, each.mtime_ns) for each in new}
+        return new
+
+    def finished(self, candidate: Candidate) -> PlotFile | None:
+        """Return the plot if it may travel: if it is whole, and not known to be kept; PlotFileError if it is odd."""
+        keeps = self._config.plotter.keep_source
+        if keeps and self._state.is_kept(str(candidate.path), _facts(candidate)):
+            _LOG.debug("Sent before and kept (keep_source): %s", escaped(candidate.name))
+            return None
+        plot = look(candidate.directory, candidate.name)
+        return plot if self._is_whole(plot) else None
+
+    def keep(self, plot: PlotFile) -> None:
+        """Remember that a plot is stored although it stays here (keep_source), so that it is not sent again."""
+        self._state.note_kept(str(plot.path), _facts(plot))
+
+    def fail(self, message: str, stuck: Candidate | None = None) -> None:
+        """Note and say what went wrong; `stuck` is the plot that stays for it."""
+        self.failed += 1
+        _LOG.error("%s", message)
+        self._screen.complain(message)
+        if stuck is not None:
+            self.trouble.hold(stuck.path, stuck.size, message)
+
+    def _report_oddities(self, listing: Listing) -> None:
+        for shown, reason in listing.passed_over:
+            _LOG.warning("Passed over: %s: %s", shown, reason)
+            self._screen.say(f"passed over  {shown}: {reason}")
+        for problem in listing.problems:
+            self.fail(problem)
+
+    def _is_whole(self, plot: PlotFile) -> bool:
+        """Tell whether the plot may travel, and say why if not."""
+        shown, now, observed = escaped(plot.name), time.time(), None
+        if plot.mtime_ns / 1e9 > now:  # the clock jumped: only what was seen since the boot counts
+            observed = self._state.unchanged_seconds(str(plot.path), (plot.size, plot.mtime_ns, plot.inode))
+        settle = self._config.plotter.settle_seconds
+        whole = judge_whole(plot, settle, now, observed_seconds=observed, minimum_bytes=self._minimum_bytes)
+        if not whole.is_whole:
+            self.waiting += 1
+            _LOG.log(logging.WARNING if whole.needs_somebody else logging.INFO, "Not sent: %s: %s", shown, whole.why)
+            if whole.needs_somebody:
+                self.trouble.hold(plot.path, plot.size, f"{shown}: {whole.why}")
+            self._screen.say(f"not sent     {shown}: {whole.why}")
+        return whole.is_whole
+
+
+def _facts(plot: Candidate) -> tuple[int, int, int]:
+    return plot.size, plot.inode, plot.mtime_ns

@@ -1,0 +1,238 @@
+"""move_local_plots.py: takes plots that were made on this NAS to its drives, several at once, each to another drive."""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import time
+from collections import deque
+
+import psutil
+
+from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.config.sections import Config
+from plotfarm.base.errors import ConfigurationError, PlotfarmError, TransferFailed
+from plotfarm.base.locks import Lock, LockBusy, refuse_network_directory
+from plotfarm.base.processes import run_as_batch
+from plotfarm.base.state import State
+from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.drives.mounts import find_drives
+from plotfarm.drives.offlined import is_offlined, read_offlined
+from plotfarm.drives.smart.disks import spinning_disk
+from plotfarm.jobs.drive_storage import DriveStorage
+from plotfarm.jobs.finished_plots import FinishedPlots
+from plotfarm.jobs.sending_trouble import tell_of_trouble
+from plotfarm.jobs.telling import Teller
+from plotfarm.plots.names import escaped
+from plotfarm.plots.plotfile import Candidate, PlotFile
+from plotfarm.reports.progress import Bars, Screen
+from plotfarm.transfer.local_move import Move
+from plotfarm.transfer.protocol import Offer
+from plotfarm.transfer.storage import DriveFailed, Refused, Reserved
+
+_LOG = logging.getLogger(__name__)
+_GIVE_UP_AFTER = 3  # failures in a row: it is not the plot then
+_LOCK_UPDATE_SECONDS = 1.0
+
+
+def run(config: Config, *, dry_run: bool) -> int:
+    """Move what is finished; 0 if all went well or another run is at it, 1 if a plot stays that could move."""
+    refuse_network_directory(config.paths.locks)
+    lock = Lock(config.paths.locks / "move_local_plots.lock")
+    try:
+        lock.acquire()
+    except LockBusy as busy:
+        _LOG.info("Checkfile Exists, We are currently Running a Transfer, Exiting")
+        _LOG.debug("%s: %s", busy, busy.holder)
+        Screen().say("Plots are being moved already: nothing to do.")
+        return 0
+    with lock:
+        run_as_batch()
+        if config.local_plots.io_priority == "idle":
+            psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+        state = State(config.paths.state)
+        try:
+            return MovingRun(config, lock, state, dry_run).run()
+        finally:
+            state.close()
+
+
+class MovingRun:
+    """One run: what waits, what is on its way, and what came of it."""
+
+    def __init__(self, config: Config, lock: Lock, state: State, dry_run: bool) -> None:
+        self._config, self._lock, self._state, self._dry_run = config, lock, state, dry_run
+        self._settings = config.local_plots
+        self._screen = Screen()
+        self._plots = FinishedPlots(self._settings.plot_directories, config, state, self._screen)
+        self._storage = DriveStorage(config, state, socket.gethostname())
+        self._queue: deque[Candidate] = deque()
+        self._moves: list[Move] = []
+        self._avoided: dict[str, set[str]] = {}  # plot -> identities of drives that could not take it
+        self._moved = self._moved_before = self._failed_in_a_row = 0
+        self._bars = Bars(None)
+        self._noted = 0.0
+
+    def run(self) -> int:
+        """Move until nothing that is finished is left, also what finishes meanwhile."""
+        teller = None if self._dry_run else Teller(self._config, self._state.database)
+        online = directories_on_drives(self._config)
+        for condition in online:
+            message = "{directory} is on the plot drive {drive}, which gets plots too: drive_manager.py -off {drive}"
+            _LOG.warning("%s", message.format(**condition.facts))
+            self._screen.complain(message.format(**condition.facts))
+        self._queue.extend(self._plots.begin(teller))
+        try:
+            with self._screen.bars() as self._bars:
+                while self._start_moves():
+                    self._follow()
+        finally:
+            for move in self._moves:
+                move.end()
+        if teller is not None:
+            teller.see(online, ["local_directory"])
+            tell_of_trouble(self._plots.trouble, self._config, teller, "local plots")
+        return self._finish()
+
+    def _start_moves(self) -> bool:
+        """Begin what can begin; True if anything is on its way then."""
+        while True:
+            for candidate in list(self._queue):
+                if len(self._moves) >= self._settings.moves or self._failed_in_a_row >= _GIVE_UP_AFTER:
+                    break
+                if not self._is_disk_busy(candidate):
+                    self._queue.remove(candidate)
+                    if not self._start(candidate):
+                        self._queue.appendleft(candidate)
+                        break
+            if self._moves or self._failed_in_a_row >= _GIVE_UP_AFTER or self._moved == self._moved_before:
+                return bool(self._moves)
+            self._moved_before = self._moved
+            self._queue.extend(self._plots.again())
+
+    def _is_disk_busy(self, candidate: Candidate) -> bool:
+        """Tell whether enough plots are read from the spinning disk that this one lies on."""
+        disk = spinning_disk(candidate.device)
+        same = sum(spinning_disk(move.plot.device) == disk for move in self._moves)
+        return bool(disk) and same >= self._settings.moves_from_one_disk
+
+    def _start(self, candidate: Candidate) -> bool:
+        """Begin to move one plot if it may travel; False if it has to wait until a drive is free again."""
+        try:
+            plot = self._plots.finished(candidate)
+            return plot is None or self._begin(plot)
+        except PlotfarmError as error:
+            self._fail(f"{escaped(candidate.name)}: {error}", candidate)
+            return True
+
+    def _begin(self, plot: PlotFile) -> bool:
+        """Find a place for the plot and begin to move it; False if it has to wait; TransferFailed if there is none."""
+        offer = Offer(
+            name=plot.name, size=plot.size, kind=plot.header.kind, k=plot.header.k, id=plot.header.plot_id,
+            dry_run=self._dry_run, plot_directory=escaped(str(plot.directory)),
+        )  # fmt: skip
+        answer = self._storage.settle(offer, self._avoided.setdefault(plot.name, set()))
+        if isinstance(answer, Refused):
+            if answer.retry and self._moves:
+                return False
+            raise TransferFailed(answer.reason)
+        path = os.path.join(answer.place.directory, plot.name)
+        if self._dry_run:
+            verb = "would go to" if isinstance(answer, Reserved) else "is already at"
+            self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {path}")
+            return True
+        _LOG.info("Processing Plot: %s to %s", plot.path, path)
+        move = Move(
+            plot, offer, answer, self._storage, readback=self._config.transfer.verify == "readback",
+            keep_source=self._config.plotter.keep_source,
+            bytes_per_second=self._settings.max_mb_per_second * 1e6,
+        )  # fmt: skip
+        self._moves.append(move)
+        self._bars.add(plot.name, plot.size, answer.drive)
+        return True
+
+    def _follow(self) -> None:
+        """Wait for the next words of any worker; one whose bytes stand still is ended."""
+        stall = self._config.transfer.stall_seconds
+        due = min(move.moved for move in self._moves) + stall
+        ready, _, _ = select.select(self._moves, [], [], max(0.0, due - time.monotonic()))
+        for move in list(self._moves):
+            try:
+                if move in ready:
+                    move.hear()
+                    self._bars.update(move.plot.name, move.done)
+                elif time.monotonic() - move.moved >= stall:
+                    raise TransferFailed(
+                        f"stalled: no byte for {stall:g} seconds after {move.done} of {move.plot.size}"
+                    )
+                if move.is_over:
+                    self._settle(move)
+            except TransferFailed as error:
+                self._give_up(move, error)
+        if time.monotonic() - self._noted > _LOCK_UPDATE_SECONDS:
+            self._noted = time.monotonic()
+            self._lock.update(plots=[move.plot.name for move in self._moves], progress=time.time())
+
+    def _end(self, move: Move) -> None:
+        self._moves.remove(move)
+        self._bars.remove(move.plot.name)
+        move.end()
+
+    def _settle(self, move: Move) -> None:
+        """Say that a plot is moved."""
+        self._end(move)
+        self._moved += 1
+        self._failed_in_a_row = 0
+        if self._config.plotter.keep_source:
+            self._plots.keep(move.plot)
+        size, seconds = move.plot.size, move.seconds
+        how = f"{format_duration(seconds)}, {format_bytes(size / max(seconds, 1e-6))}/s" if move.digest else "renamed"
+        how = "was there already" if move.result == "have" else how
+        digest = f", digest {move.digest}" if move.digest else ""
+        _LOG.info("Plot Sizes Match, we have a good plot move! %s is %s%s, %s (%s)",
+                  move.plot.name, move.path, digest, format_bytes(size), how)  # fmt: skip
+        self._screen.result(f"{move.plot.name} -> {move.path}  ({how})")
+
+    def _give_up(self, move: Move, error: TransferFailed) -> None:
+        """End a move that failed; a drive that could not even begin is left out, and the plot tries another."""
+        self._end(move)
+        if isinstance(error, DriveFailed):
+            _LOG.error("Drive %s is passed over: %s", move.drive, error)
+            self._avoided[move.plot.name].add(move.identity)
+            self._queue.appendleft(move.plot)
+            return
+        if not move.result:
+            move.failed(str(error))
+        self._fail(f"{escaped(move.plot.name)}: {error}", move.plot)
+
+    def _fail(self, message: str, plot: Candidate) -> None:
+        self._failed_in_a_row += 1
+        self._plots.fail(message, plot)
+
+    def _finish(self) -> int:
+        if self._failed_in_a_row >= _GIVE_UP_AFTER:
+            self._plots.fail(f"{_GIVE_UP_AFTER} moves in a row failed: the rest waits for the next run")
+        waiting = self._plots.waiting
+        if not (self._moved or self._plots.failed or self._dry_run):
+            _LOG.info("Nothing to move (%d waiting)", waiting)
+            self._screen.say(f"Nothing to move{f' ({waiting} waiting)' if waiting else ''}.")
+        return 1 if self._plots.failed else 0
+
+
+def directories_on_drives(config: Config) -> list[Condition]:
+    """Return a condition for each plot directory on a drive that gets plots; ConfigurationError if it is a drive."""
+    offlined, found = read_offlined(config.paths.state), []
+    for directory in config.local_plots.plot_directories:
+        real = os.path.realpath(directory)
+        for drive in find_drives(config.drives):
+            place = os.path.realpath(drive.mountpoint)
+            if real == place:
+                raise ConfigurationError(
+                    f"[local_plots] plot_directories: {directory} is a plot drive itself; name a directory that is none"
+                )
+            if real.startswith(f"{place}/") and not is_offlined(drive, offlined):
+                facts = {"directory": str(directory), "drive": drive.name, "mountpoint": drive.mountpoint}
+                found.append(Condition("local_directory", str(directory), Severity.WARNING, facts))
+    return found

@@ -1,0 +1,322 @@
+"""What may happen while plots move from one disk of a NAS to another: nothing is lost, and the next run finishes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from plotfarm.drives.model import MARKER
+from plotfarm.drives.reservations import Reservations
+from testbed.mounts import LoopDrive, mount_small, private_mounts, why_no_mounts
+from testbed.plots import PlotShop
+from tests.faults.local_scene import local_scene
+from tests.faults.scene import resume, unknown_plot, wait_for
+
+STATES = (
+    "part:created", "bytes:half", "digest:equal", "part:synced", "publish:renamed", "publish:synced",
+    "stored:recorded", "source:removed",
+)  # fmt: skip
+LINKED = tuple(state for state in STATES if state != "bytes:half")  # no bytes are moved there
+NO_MOUNTS = why_no_mounts()
+
+
+@pytest.mark.parametrize("victim", ["move_local_plots", "carrier"])
+@pytest.mark.parametrize("state", STATES)
+def test_kill_while_a_plot_is_copied(state: str, victim: str, tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        scene.add(shop.v1(scene.far))
+        scene.stop_at(state)
+        scene.victim(victim).kill()
+        scene.rest_and_finish()
+
+
+@pytest.mark.parametrize("state", LINKED)
+def test_kill_while_a_plot_gets_another_name(state: str, tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        scene.add(shop.v1(scene.near))
+        scene.stop_at(state)
+        scene.victim("move_local_plots").kill()
+        scene.rest_and_finish()
+
+
+def test_a_rename_moves_no_bytes(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        plot = shop.v1(scene.near)
+        scene.add(plot)
+        inode = plot.stat().st_ino
+        scene.finish()
+        assert [path.stat().st_ino for path in scene.farm.stored()] == [inode]
+
+
+def test_several_plots_move_at_once_each_to_a_drive_of_its_own(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path, drives=3) as scene:
+        scene.add(*(shop.v1(scene.far, seed=f"plot {number}") for number in range(5)))
+        first = scene.stop_at("bytes:half")
+        wait_for(lambda: len(scene.stopped()) == 3, "three were to be on their way", scene)
+        arrivals = Reservations(scene.farm.nas.locks).arrivals()
+        assert len({arrival.identity for arrival in arrivals}) == len({arrival.plot for arrival in arrivals}) == 3
+        assert first.pid in {process.pid for process in scene.stopped()}
+        scene.rest_and_finish()
+
+
+def test_two_runs_at_once_are_one(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        scene.add(shop.v1(scene.far))
+        stopped = scene.stop_at("bytes:half")
+        second = scene.run_again()
+        assert second.returncode == 0
+        assert "Checkfile Exists, We are currently Running a Transfer, Exiting" in scene.logs()
+        resume(stopped)
+        assert scene.status() == 0
+        scene.rest()
+        scene.audit(finished=True)
+
+
+def test_a_copy_that_stands_still_is_ended_and_tried_again(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        scene.add(shop.v1(scene.far))
+        scene.stop_at("bytes:half")  # and nobody lets it go on
+        assert scene.status() == 1
+        assert "stalled: no byte for 2.5 seconds" in scene.logs()
+        scene.rest_and_finish()
+
+
+def test_the_others_move_on_while_one_stands_still(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        scene.add(*(shop.v1(scene.far, seed=f"plot {number}") for number in range(3)))
+        scene.stop_at("bytes:half")
+        slow, *others = wait_for(lambda: len(scene.stopped()) == 3 and scene.stopped(), "three were to begin", scene)
+        for process in others:
+            resume(process)
+        wait_for(lambda: len(scene.farm.stored()) == 2, "the others were to arrive", scene)
+        assert slow.is_running()
+        scene.rest_and_finish()
+
+
+def test_a_source_that_changes_meanwhile_stays(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        plot = shop.v1(scene.far)
+        stopped = scene.stop_at("bytes:half")
+        with open(plot, "r+b") as file:
+            file.seek(100_000)
+            file.write(b"changed")
+        scene.add(plot)
+        resume(stopped)
+        assert scene.status() == 1
+        assert "changed while it was moved, so it stays" in scene.logs()
+        scene.rest()
+        scene.audit()
+        assert plot.exists()
+        assert not scene.farm.stored()
+
+
+def test_a_source_that_vanishes_meanwhile_is_stored_all_the_same(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        plot = shop.v1(scene.far)
+        scene.add(plot)
+        stopped = scene.stop_at("publish:synced")
+        plot.unlink()
+        resume(stopped)
+        scene.status()
+        scene.rest()
+        scene.audit(finished=True)
+        assert "is gone: somebody else removed it" in scene.logs()
+
+
+def test_a_plot_that_a_drive_holds_already_is_compared_before_its_source_goes(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        plot = shop.v1(scene.far)
+        scene.add(plot)
+        (scene.drives[1] / plot.name).write_bytes(plot.read_bytes())
+        scene.finish()
+        assert "was there already" in scene.logs()
+
+
+def test_another_plot_of_the_same_name_and_size_is_never_replaced_nor_its_source_removed(
+    tmp_path: Path, shop: PlotShop
+) -> None:
+    with local_scene(tmp_path) as scene:
+        plot = shop.v1(scene.far)
+        other = bytearray(plot.read_bytes())
+        other[-1000] ^= 1
+        (scene.drives[1] / plot.name).write_bytes(other)
+        done = scene.run_again()
+        assert done.returncode == 1
+        assert "is another plot of this name: both stay" in done.stderr
+        assert plot.exists()
+        assert (scene.drives[1] / plot.name).read_bytes() == other
+
+
+def test_plots_on_a_plot_drive_itself_are_never_touched(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        plot = shop.v1(scene.drives[0])
+        scene.farm.nas.change({"local_plots.plot_directories": scene.drives[0]})
+        done = scene.run_again()
+        assert done.returncode == 2
+        assert "is a plot drive itself" in done.stderr
+        assert plot.exists()
+
+
+def test_a_drive_that_is_the_plot_directory_by_another_path_keeps_its_plots(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        plot = shop.v1(scene.drives[0])
+        by_another_path = scene.drives[0].parent / "link"
+        by_another_path.symlink_to(scene.drives[0])
+        scene.farm.nas.change({"local_plots.plot_directories": by_another_path})
+        assert scene.run_again().returncode == 2
+        assert plot.exists()
+
+
+def test_a_directory_on_a_drive_that_gets_plots_is_pointed_out(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path) as scene:
+        inside = scene.drives[0] / "tmp"
+        inside.mkdir()
+        scene.add(shop.v1(inside))
+        scene.farm.nas.change({"local_plots.plot_directories": inside})
+        assert "drive_manager.py -off drive1" in scene.run_again().stderr
+        scene.farm.drive_manager("-off", "drive1")
+        scene.add(shop.v1(inside, seed="second"))
+        done = scene.run_again()
+        assert (done.returncode, done.stderr) == (0, "")
+        assert [path.parent for path in scene.farm.stored() if path.parent != inside] == [
+            scene.drives[0], scene.drives[1],
+        ]  # fmt: skip
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_keep_source_leaves_the_plot_and_moves_it_once(near: bool, tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path, plotter__keep_source=True) as scene:
+        plot = shop.v1(scene.near if near else scene.far)
+        for _ in range(2):
+            assert scene.run_again().returncode == 0
+        assert plot.exists()
+        assert [path.name for path in scene.farm.stored()] == [plot.name]
+        assert "Nothing to move (0 waiting)" in scene.logs()
+
+
+def test_the_limit_of_speed_is_kept(tmp_path: Path) -> None:
+    with local_scene(tmp_path, local_plots__max_mb_per_second=10) as scene:
+        scene.add(unknown_plot(scene.far, "slow", 15_000_000))
+        scene.start()
+        assert scene.status() == 0
+        seconds = next(line for line in scene.logs().splitlines() if "good plot move" in line).rsplit("(", 1)[1]
+        assert 1.3 <= float(seconds.split(" s")[0]) <= 4
+        scene.rest()
+        scene.audit(finished=True)
+
+
+def test_sigint_leaves_nothing_behind(tmp_path: Path, shop: PlotShop) -> None:
+    with local_scene(tmp_path, local_plots__max_mb_per_second=1) as scene:
+        scene.add(shop.v1(scene.far))
+        scene.start()
+        wait_for(scene.farm.parts, "nothing began", scene)
+        assert scene.run is not None
+        os.kill(scene.run.pid, signal.SIGINT)
+        assert scene.status() == 130
+        scene.rest()
+        assert scene.farm.parts() == []
+        scene.farm.nas.change({"local_plots.max_mb_per_second": 0})
+        scene.finish()
+
+
+# ---- Drives that fill up, vanish or lie ----
+
+
+@pytest.fixture
+def mounting():
+    """A mount namespace of one's own."""
+    if NO_MOUNTS:
+        pytest.skip(NO_MOUNTS)
+    with private_mounts():
+        yield
+
+
+@pytest.mark.root
+def test_a_drive_that_is_full_in_mid_copy(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
+    with local_scene(tmp_path, drives=2) as scene:
+        scene.add(shop.v1(scene.far))
+        drive = scene.drives[0]
+        mount_small(drive, 12 * 2**20)
+        (drive / MARKER).touch()
+        carrier = scene.stop_at("bytes:half")
+        filler = drive / "filler"
+        with open(filler, "wb") as file:
+            while True:
+                try:
+                    file.write(bytes(2**16))
+                    file.flush()
+                except OSError:
+                    break
+        resume(carrier)
+        assert scene.status() == 1
+        assert "No space left on device" in scene.logs()
+        scene.rest()
+        filler.unlink()
+        scene.audit()
+        scene.finish()
+
+
+@pytest.mark.root
+def test_a_drive_that_is_unmounted_in_mid_copy(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
+    place = tmp_path / "enclosure0" / "front" / "drive1"
+    drive = LoopDrive(tmp_path / "image", place, 32 * 2**20)
+    found = {"drives__devices": "/dev/loop*", "drives__mounts": tmp_path / "enclosure*/**/drive*"}
+    with local_scene(tmp_path, drives=0, **found) as scene:
+        scene.drives = [place]
+        scene.add(shop.v1(scene.far))
+        carrier = scene.stop_at("bytes:half")
+        drive.unmount(lazily=True)
+        resume(carrier)
+        assert scene.status() == 1
+        assert "was unmounted during the transfer" in scene.logs()
+        scene.rest()
+        assert list(place.iterdir()) == []
+        scene.audit()
+        drive.mount()
+        scene.finish()
+
+
+@pytest.mark.root
+def test_a_byte_that_the_drive_flips_is_found_by_reading_back(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
+    place = tmp_path / "enclosure0" / "front" / "drive1"
+    drive = LoopDrive(tmp_path / "image", place, 32 * 2**20)
+    found = {"drives__devices": "/dev/loop*", "drives__mounts": tmp_path / "enclosure*/**/drive*"}
+    with local_scene(tmp_path, drives=0, transfer__verify="readback", **found) as scene:
+        scene.drives = [place]
+        plot = shop.v1(scene.far)
+        scene.add(plot)
+        content = plot.read_bytes()
+        carrier = scene.stop_at("part:synced")
+        drive.flip(content[2**20 : 2**20 + 4096])
+        resume(carrier)
+        assert scene.status() == 1
+        assert "the drive gives back other bytes" in scene.logs()
+        scene.rest()
+        scene.audit()
+        assert plot.exists()
+        scene.finish()
+
+
+@pytest.mark.root
+def test_one_file_system_that_is_mounted_twice_shares_the_blocks_or_copies(
+    tmp_path: Path, shop: PlotShop, mounting: None
+) -> None:
+    place = tmp_path / "enclosure0" / "front" / "drive1"
+    LoopDrive(tmp_path / "image", place, 32 * 2**20)
+    (place / "made").mkdir()
+    again = tmp_path / "bound"
+    again.mkdir()
+    subprocess.run(["mount", "--bind", place / "made", again], check=True)
+    found = {"drives__devices": "/dev/loop*", "drives__mounts": tmp_path / "enclosure*/**/drive*"}
+    with local_scene(tmp_path, drives=0, **found) as scene:
+        scene.drives = [place]
+        plot = shop.v1(again)
+        content = plot.read_bytes()
+        scene.farm.nas.change({"local_plots.plot_directories": again})
+        assert scene.run_again().returncode == 0
+        assert not plot.exists()
+        assert (place / plot.name).read_bytes() == content
