@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.loader import CHECKOUT
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
-from plotfarm.notify.channels import Result
+from plotfarm.notify.alerts import Key
+from plotfarm.notify.channels import Result, configured_channels
 from plotfarm.notify.delivery import Delivered, deliver
 
 
@@ -30,15 +32,16 @@ def send_waiting(config: Config) -> int:
     """Send what waits; a recipient who is refused for good is told of by the others, once."""
     state = State(config.paths.state)
     try:
+        teller = Teller(config, state.database)
         refusals, settled = refused_recipients(deliver(config, state.database))
-        Teller(config, state.database).see(refusals, settled)
+        teller.see(refusals, settled | _former(teller.told(), config))
         deliver(config, state.database)
     finally:
         state.close()
     return 0
 
 
-def refused_recipients(delivered: list[Delivered]) -> tuple[list[Condition], set[tuple[str, str]]]:
+def refused_recipients(delivered: list[Delivered]) -> tuple[list[Condition], set[Key]]:
     """Return a condition for each recipient whose last message was refused, and what is known of all of them."""
     last = {(one.row.channel, one.row.recipient): one.outcome for one in delivered
             if one.outcome.result is not Result.TRY_AGAIN}  # fmt: skip
@@ -48,6 +51,15 @@ def refused_recipients(delivered: list[Delivered]) -> tuple[list[Condition], set
         for (channel, recipient), outcome in last.items() if outcome.result is Result.REFUSED
     ]  # fmt: skip
     return refusals, {("channel_refuses", f"{channel}: {recipient}") for channel, recipient in last}
+
+
+def _former(told: Iterable[Key], config: Config) -> set[Key]:
+    """Return the refusals of recipients who are not in the configuration any more: they would stand for ever."""
+    channels, problems = configured_channels(config)
+    present = {f"{channel.name}: {recipient}" for channel in channels for recipient in channel.recipients()}
+    not_known = tuple(f"{problem.channel}: " for problem in problems)
+    return {(kind, about) for kind, about in told
+            if kind == "channel_refuses" and about not in present and not about.startswith(not_known)}  # fmt: skip
 
 
 def main() -> int:

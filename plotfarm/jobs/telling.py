@@ -60,15 +60,14 @@ class Teller:
         """Put messages into the outbox, for each who should get them; returns for how many that is."""
         count = self._put(messages)
         self._send_what_cannot_be_kept()
-        return count
+        return count or 0
 
     def _write(self, changes: Changes, messages: Sequence[Message]) -> bool:
-        if self._book.apply(changes):
-            self._put(messages)
-            return True
-        return False  # another process was faster: what it wrote has to be looked at first
+        # False: another process was faster, and what it wrote has to be looked at first.
+        return self._book.apply(changes) and self._put(messages) is not None
 
-    def _put(self, messages: Sequence[Message]) -> int:
+    def _put(self, messages: Sequence[Message]) -> int | None:
+        """Return for how many the messages were stored; None if one of them could not be."""
         settings = self._config.notifications
         wanted = [message for message in messages if policy.is_wanted(message.kind, settings)]
         if not wanted:
@@ -82,7 +81,8 @@ class Teller:
         now, count = time.time(), 0
         for message in wanted:
             targets = policy.targets(message.kind, message.severity, settings, recipients)
-            self._outbox.put(message, targets, now)
+            if not self._outbox.put(message, targets, now):
+                return None
             count += len(targets)
         return count
 

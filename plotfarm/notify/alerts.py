@@ -102,8 +102,8 @@ def compare(
     present = _worst_of_each(conditions)
     for key, condition in present.items():
         before = standing.get(key)
-        after = _now(before, condition, now)
-        if after.told is not None and (before is None or before.told is None or after.told != before.told):
+        after, is_due = _now(before, condition, now)
+        if is_due:
             raised.append(condition)
         if after != before:
             kept[key] = after
@@ -112,8 +112,8 @@ def compare(
     return Changes(raised, cleared, kept, gone, standing)
 
 
-def _now(before: Standing | None, condition: Condition, now: float) -> Standing:
-    """Return what there is to remember of a condition; `told` is `now` if it is to be told."""
+def _now(before: Standing | None, condition: Condition, now: float) -> tuple[Standing, bool]:
+    """Return what there is to remember of a condition, and whether it is to be told now."""
     since = now if before is None else min(before.since, now)
     told = None if before is None or before.told is None else min(before.told, now)
     if before is None or told is None:
@@ -121,7 +121,7 @@ def _now(before: Standing | None, condition: Condition, now: float) -> Standing:
     else:
         is_worse = _gravity(condition) > _gravity(before.condition)
         is_due = is_worse or 0 < condition.repeat_seconds <= now - told
-    return Standing(condition, since, now if is_due else told)
+    return Standing(condition, since, now if is_due else told), is_due
 
 
 def _worst_of_each(conditions: Iterable[Condition]) -> dict[Key, Condition]:

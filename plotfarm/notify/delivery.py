@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import queue
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
@@ -22,6 +23,7 @@ from plotfarm.notify.outbox import Outbox, Row
 
 _LOG = logging.getLogger(__name__)
 _MOST_PASSES = 10
+_FAILURES_OF_ONE_DOWN = 2
 _SHORTEST_LIMIT_SECONDS = 60.0
 _TIMEOUTS = 6  # a channel may take so many times the limit of one network call
 
@@ -42,19 +44,19 @@ def deliver(config: Config, database: Database) -> list[Delivered]:
     If another process is at it, nothing is done: that one also sends what was put here. A channel that hangs is
     left behind in its thread, and what it had to send is tried again later.
     """
-    outbox, lock = Outbox(database), Lock(config.paths.locks / "outbox.lock")
+    outbox = Outbox(database)
+    # What lives in RAM no other process sees, and so none sends it.
+    lock = Lock(config.paths.locks / "outbox.lock") if database.is_lasting else contextlib.nullcontext()
     delivered: list[Delivered] = []
-    for _ in range(_MOST_PASSES):
-        if not outbox.has_due(time.time()):
-            break
-        try:
-            lock.acquire()
-        except LockBusy:
-            _LOG.debug("Another process sends the messages")
-            break
-        with lock:
-            delivered += _one_pass(outbox, config)
-            outbox.tidy(time.time())
+    try:
+        for _ in range(_MOST_PASSES):
+            if not outbox.has_due(time.time()):
+                break
+            with lock:
+                delivered += _one_pass(outbox, config)
+                outbox.tidy(time.time())
+    except LockBusy:
+        _LOG.debug("Another process sends the messages")
     return delivered
 
 
@@ -67,7 +69,7 @@ def _one_pass(outbox: Outbox, config: Config) -> list[Delivered]:
     by_name = {channel.name: channel for channel in channels}
     left: dict[int, Row] = {}
     results: Results = queue.SimpleQueue()
-    for name, rows in _claimed(outbox, config, {*by_name, *unusable}).items():
+    for name, rows in _claimed(outbox, config, by_name, unusable).items():
         left.update((row.id, row) for row in rows)
         if name in unusable:
             for row in rows:
@@ -83,15 +85,20 @@ def _one_pass(outbox: Outbox, config: Config) -> list[Delivered]:
     return delivered
 
 
-def _claimed(outbox: Outbox, config: Config, switched_on: set[str]) -> dict[str, list[Row]]:
+def _claimed(
+    outbox: Outbox, config: Config, channels: Mapping[str, Channel], unusable: Container[str]
+) -> dict[str, list[Row]]:
     """Return what is to be sent now, by channel; what nobody wants any more is dropped, what has time waits."""
     settings, now = config.notifications, time.time()
     claimed: dict[str, list[Row]] = {}
     for row in outbox.due(now):
         quiet_until = policy.held_until(row.severity, datetime.fromtimestamp(now), settings.quiet_hours)
-        if row.channel not in switched_on or not policy.is_wanted(row.kind, settings):
+        channel = channels.get(row.channel)
+        is_configured = row.channel in unusable if channel is None else row.recipient in channel.recipients()
+        if not is_configured or not policy.is_wanted(row.kind, settings):
             outbox.end(row, "dropped", now, "switched off")
-            _LOG.info("Not sent by %s, which is switched off: %s", row.channel, one_line(row.subject))
+            _LOG.info("Not sent by %s to %s, which is switched off: %s",
+                      row.channel, row.recipient, one_line(row.subject))  # fmt: skip
         elif quiet_until:
             # Not longer than any message may wait: a next try beyond that counts as the mistake of a clock.
             outbox.wait(row, min(quiet_until.timestamp(), now + policy.LONGEST_PAUSE), "quiet hours")
@@ -120,14 +127,18 @@ def _as_they_come(results: Results, left: Mapping[int, Row], limit_seconds: floa
 
 
 def _send_all(channel: Channel, work: Sequence[tuple[Message, list[Row]]], results: Results) -> None:
-    """Send message after message; if one cannot be sent to anybody, the others of this channel wait too."""
-    down: Outcome | None = None
+    """Send message after message; after two that nobody could be sent, the channel is down and the others wait too.
+
+    Not after one: there are messages that a service refuses as if it were down.
+    """
+    failures: list[Outcome] = []
     for message, rows in work:
         waiting = {row.recipient: row for row in rows}
-        if down is None:
-            down = _send(channel, message, waiting, results)
+        is_down = len(failures) >= _FAILURES_OF_ONE_DOWN
+        trouble = failures[-1] if is_down else _send(channel, message, waiting, results)
+        failures = [*failures, trouble] if trouble else []
         for row in waiting.values():  # those that the channel said nothing of, or that wait
-            results.put((row.id, down or Outcome(Result.TRY_AGAIN, "the channel did not say what became of it")))
+            results.put((row.id, trouble or Outcome(Result.TRY_AGAIN, "the channel did not say what became of it")))
 
 
 def _send(channel: Channel, message: Message, waiting: dict[str, Row], results: Results) -> Outcome | None:

@@ -130,17 +130,6 @@ class Outbox:
             "UPDATE outbox SET ended = ?, result = ?, why = ? WHERE id = ?", (now, result, _storable(why), row.id)
         )
 
-    def drop(self, kind: str, now: float) -> int:
-        """Drop all that waits of a kind of message; returns how many rows that were."""
-        waiting = "ended IS NULL AND message IN (SELECT id FROM messages WHERE kind = ?)"
-        self._note(f"UPDATE outbox SET ended = ?, result = 'dropped' WHERE {waiting}", (now, kind))  # noqa: S608
-        return int(self._database.rows("SELECT changes()")[0][0])
-
-    def counts(self) -> dict[str, int]:
-        """Return how many rows wait, and how many of the last 14 days were sent, refused, dropped and given up."""
-        rows = dict(self._database.rows("SELECT result, count(*) FROM outbox GROUP BY result"))
-        return {result: rows.get(result, 0) for result in ("waiting", "sent", "refused", "dropped", "given up")}
-
     def tidy(self, now: float) -> None:
         """Forget what ended long ago, and the texts of messages that nobody waits for."""
         database = self._database
@@ -158,9 +147,9 @@ class Outbox:
                 "AND id NOT IN (SELECT message FROM outbox WHERE ended IS NULL)"
             )
 
-    def _note(self, statement: str, values: Iterable[object]) -> None:
+    def _note(self, statement: str, values: Iterable[object]) -> bool:
         """Write down what has happened already: if another process has the database for long, try again."""
-        any(self._database.write(statement, tuple(values)) for _ in range(_TRIES_TO_NOTE))
+        return any(self._database.write(statement, tuple(values)) for _ in range(_TRIES_TO_NOTE))
 
     def _crowd_out(self, channel: str, recipient: str) -> None:
         excess = self._database.rows(

@@ -62,7 +62,7 @@ def held_until(severity: Severity, local: datetime, quiet_hours: str) -> datetim
         return end if start <= now < end else None
     if now < end:
         return end
-    return (end + timedelta(days=1)).replace(fold=0) if now >= start else None
+    return end + timedelta(days=1) if now >= start else None
 
 
 def _at(time: str, local: datetime) -> datetime:

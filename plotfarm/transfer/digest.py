@@ -15,6 +15,7 @@ from blake3 import blake3
 SEGMENT_BYTES = 2**30
 # Half of a pipe's buffer: one piece is hashed while netcat drains the one before. Measured, with its neighbours.
 PIECE_BYTES = 512 * 1024
+_FORGET_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,8 @@ def piece_buffer() -> memoryview:
 def digest_file(descriptor: int, size: int, each_piece: Callable[[int], None] = lambda done: None) -> Digest:
     """Read `size` bytes of a file from its start and digest them; OSError if it cannot be read or is shorter.
 
-    `each_piece` hears after every piece how many bytes are done.
+    `each_piece` hears after every piece how many bytes are done. What was read leaves the memory again: a plot is
+    read once, and must not push out what a harvester reads all the time.
     """
     buffer, digester, done = piece_buffer(), Digester(), 0
     while done < size:
@@ -69,5 +71,7 @@ def digest_file(descriptor: int, size: int, each_piece: Callable[[int], None] = 
             raise OSError(f"the file ended at {done} of {size} bytes")
         digester.update(buffer[:count])
         done += count
+        if done % _FORGET_BYTES < count or done == size:
+            os.posix_fadvise(descriptor, 0, done, os.POSIX_FADV_DONTNEED)
         each_piece(done)
     return digester.finish()
