@@ -228,6 +228,8 @@ to run smartctl, nothing else):
      *  *  * * * $checkout/drive_manager.py
      01 00 * * * $checkout/drive_manager.py --update_daily >/dev/null
      02 00 * * * $checkout/drive_manager.py --daily_report >/dev/null
+   and if plots are made on this NAS too, with [local_plots] filled in:
+     */5 * * * * $checkout/move_local_plots.py
 END
 }
 

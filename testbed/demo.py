@@ -47,6 +47,8 @@ class Demo:
         self.console = console
         self.farm = farm
         self.mail_server = mail_server
+        self.made_on_nas = farm.nas.directory / "made_here"
+        self.made_on_nas.mkdir()
         self.finished: dict[str, tuple[str, int, str]] = {}  # name -> kind, bytes, SHA-256
         self.unfinished: dict[Path, str] = {}  # path -> SHA-256
 
@@ -59,6 +61,7 @@ class Demo:
         self.send_the_plots()
         self.compare()
         self.run_again()
+        self.move_a_local_plot()
         self.report()
         self.read_the_mail()
         self.say("")
@@ -105,7 +108,7 @@ class Demo:
             "notifications.alerting": True, "notifications.email": True, "notifications.new_plot_drive": True,
             "email.host": self.mail_server.address, "email.port": self.mail_server.port, "email.security": "none",
             "email.sender": "nas@example.org", "email.recipients": "farmer@example.org",
-            "system_settings.server_name": "demo-nas",
+            "system_settings.server_name": "demo-nas", "local_plots.plot_directories": self.made_on_nas,
         })  # fmt: skip
         (self.farm.drives[0] / MARKER).unlink()
         self.say(f"(Somebody pulled out {self.farm.drives[0].name}: it is declared, but not there.)", "dim")
@@ -169,6 +172,19 @@ class Demo:
         self.expect_success(self.farm.plot_manager())
         self.show_log(log, seen)
         self.check("nothing to do, and nothing was done", (self.farm.stored(), self.farm.waiting()) == before)
+
+    def move_a_local_plot(self) -> None:
+        """Plot on the NAS itself and run move_local_plots.py."""
+        self.act("The NAS makes a plot itself: move_local_plots.py, which cron starts every five minutes")
+        plot = PlotShop(self.farm.root / "shop").v1(self.made_on_nas, seed="local")
+        before = sha256(plot)
+        self.command("move_local_plots.py")
+        done = self.farm.move_local_plots()
+        self.expect_success(done)
+        self.say(f"  {self.short(done.stdout.strip())}")
+        arrived = {path.name: digest for path, digest in self.farm.stored().items()}
+        self.check("it lies on a drive, whole, and no longer where it was made",
+                   arrived.get(plot.name) == before and not plot.exists())  # fmt: skip
 
     def report(self) -> None:
         """Let drive_manager.py report on the drives and the plots."""
