@@ -12,6 +12,7 @@ import hashlib
 import os
 import random
 import shlex
+import signal
 import socket
 import subprocess
 import tempfile
@@ -213,6 +214,7 @@ class Farm:
             stderr=subprocess.STDOUT,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_ctrl_c,
         )
 
     def _run(
@@ -269,6 +271,11 @@ class Farm:
     def waiting(self) -> dict[Path, str]:
         """Return the files in the plotter's plot directory, with their SHA-256."""
         return {path: sha256(path) for path in _files(self.plots)}
+
+
+def _heed_ctrl_c() -> None:
+    """Undo what a shell does to commands that it starts in the background."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def sha256(path: Path) -> str:
