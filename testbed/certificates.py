@@ -36,20 +36,25 @@ class Authority:
 
     def server_context(self, name: str = "localhost") -> ssl.SSLContext:
         """Return the context of a server that shows a certificate for `name` and 127.0.0.1."""
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(*self.certificate_for(name))
+        return context
+
+    def certificate_for(self, name: str = "localhost") -> tuple[Path, Path]:
+        """Return the files of a new certificate for `name` and 127.0.0.1, and of its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         names = [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
         builder = _builder(_name(name), self._name, key)
         issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         builder = builder.add_extension(issuer, critical=False)
-        path = self._directory / f"{name}.pem"
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
-        path.write_bytes(private + _signed(builder, self._key))
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(path)
-        return context
+        certificate, secret = (self._directory / f"{name}.{suffix}" for suffix in ("crt", "key"))
+        certificate.write_bytes(_signed(builder, self._key))
+        secret.write_bytes(private)
+        return certificate, secret
 
 
 def _name(text: str) -> x509.Name:

@@ -18,7 +18,7 @@ _BLOCK_BYTES = 256 * 1024
 _MOST_BYTES = 8 * 2**20  # of each log: a harvester writes a line with its total every few seconds
 _MOST_LINE_BYTES = 64 * 1024  # longer lines are none of Chia's
 _ROTATED = 7  # debug.log.1 is the newest of them
-_REMEDY = "chia configure --set-log-level INFO, then restart Chia"
+REMEDY = "chia configure --set-log-level INFO, then restart Chia"
 
 _TOTAL = re.compile(rb"plots were eligible for farming .*Total (\d{1,12}) plots")
 _REFRESHED = re.compile(rb"_plot_refresh_callback: event done.*total plots: (\d{1,12})")
@@ -51,7 +51,7 @@ def farmed(log: Path) -> Farmed | Unreadable:
     seen_levels: set[bytes] = set()
     problem: Unreadable | None = None
     size: int | None = None
-    for number, path in enumerate([log, *_rotated(log)]):
+    for number, path in enumerate([log, *rotated(log)]):
         try:
             for line in _lines_backwards(path):
                 if found := _total(line):
@@ -60,7 +60,7 @@ def farmed(log: Path) -> Farmed | Unreadable:
                 if prefix := _PREFIX.match(line):
                     seen_levels.add(prefix[2])
         except (OSError, EOFError, ValueError) as error:
-            problem = problem or (_unreadable(path, error) if number == 0 else None)
+            problem = problem or (unreadable(path, error) if number == 0 else None)
     return problem or _nothing_found(log, seen_levels)
 
 
@@ -76,7 +76,8 @@ def _total(line: bytes) -> Farmed | None:
     return Farmed(int(match[1]), size, said)
 
 
-def _rotated(log: Path) -> Iterator[Path]:
+def rotated(log: Path) -> Iterator[Path]:
+    """Yield the files that were rotated away from a log, newest first."""
     for number in range(1, _ROTATED + 1):
         for name in (f"{log.name}.{number}", f"{log.name}.{number}.gz"):
             if (path := log.with_name(name)).exists():
@@ -116,7 +117,8 @@ def _end_of_gzip(path: Path) -> bytes:
     return end if end.endswith(b"\n") else end + b"\n"
 
 
-def _unreadable(path: Path, error: Exception) -> Unreadable:
+def unreadable(path: Path, error: Exception) -> Unreadable:
+    """Return why a log cannot be read."""
     if isinstance(error, FileNotFoundError):
         return Unreadable(f"there is no Chia log {path}", "set [chia] home or log in plot_manager_config")
     if isinstance(error, PermissionError):
@@ -127,7 +129,7 @@ def _unreadable(path: Path, error: Exception) -> Unreadable:
 
 def _nothing_found(log: Path, levels: set[bytes]) -> Unreadable:
     if not levels:
-        return Unreadable(f"{log} holds no line that this program knows", f"if Chia runs: {_REMEDY}")
+        return Unreadable(f"{log} holds no line that this program knows", f"if Chia runs: {REMEDY}")
     if levels & {b"INFO", b"DEBUG"}:
         return Unreadable(f"{log} does not say how many plots are farmed", "does a harvester run on this host?")
-    return Unreadable(f"{log} has only lines of level {'/'.join(sorted(x.decode() for x in levels))}", _REMEDY)
+    return Unreadable(f"{log} has only lines of level {'/'.join(sorted(x.decode() for x in levels))}", REMEDY)

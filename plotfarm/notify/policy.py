@@ -10,7 +10,8 @@ from plotfarm.base.config.sections import Notifications
 
 TEST = "test"
 ALERT = "alert"
-_SWITCHED = ("new_plot_drive", "daily_update", "per_plot")  # kinds with a switch of the same name
+PER_COIN = "per_coin"
+_SWITCHED = ("new_plot_drive", "daily_update", "per_plot", PER_COIN)  # kinds with a switch of the same name
 
 _MINUTE, _HOUR = 60.0, 3600.0
 _PAUSES = (1 * _MINUTE, 2 * _MINUTE, 5 * _MINUTE, 15 * _MINUTE, 30 * _MINUTE)
@@ -36,6 +37,8 @@ def targets(
     a warning that nobody hears is none.
     """
     meant = tuple(recipients) if kind == TEST else _channels_for(severity, settings)
+    if kind == PER_COIN and not settings.per_coin_email:
+        meant = tuple(channel for channel in meant if channel != "email")
     usable = [channel for channel in recipients if channel in meant and recipients[channel]]
     if not usable and meant and severity is not Severity.INFO:
         usable = list(recipients)

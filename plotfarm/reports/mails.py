@@ -1,7 +1,6 @@
 """The messages that are sent: which values and conditions go into which template.
 
-A message is always made. If its template is broken (the owner may edit it), it holds the plain facts, and the log
-says what is wrong.
+A message is always made, also where its template is broken (compose.py).
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from plotfarm.base.condition import Condition, Severity
@@ -19,6 +18,7 @@ from plotfarm.base.units import format_bytes
 from plotfarm.notify.message import Message
 from plotfarm.plots.names import escaped
 from plotfarm.reports import plot_report, values, words
+from plotfarm.reports.compose import compose
 from plotfarm.reports.facts import DriveFacts, FarmFacts, ReceivedPlot
 
 _LOG = logging.getLogger(__name__)
@@ -26,8 +26,6 @@ _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _MOST_DRIVES = 100  # in a mail: Gmail hides what comes after 102 kB of HTML
 _MOST_ITEMS = 40
 _MOST_NAMES = 16  # in a short text
-
-_Plain = Callable[[], tuple[str, str]]  # the short text and the long one, where the template is broken
 
 
 def plot_drive_changed(facts: FarmFacts, previous: DriveFacts | None, previous_mountpoint: str) -> Message:
@@ -44,7 +42,7 @@ def plot_drive_changed(facts: FarmFacts, previous: DriveFacts | None, previous_m
         "new": new,
     }
     short = f"Plot Drive Updated: Was: {was or 'none'},  Now: {new.mountpoint}"
-    return _message("new_plot_drive", Severity.INFO, context, lambda: (short, _plain_report(facts)))
+    return compose("new_plot_drive", Severity.INFO, context, lambda: (short, _plain_report(facts)))
 
 
 def daily_update(facts: FarmFacts) -> Message:
@@ -67,7 +65,7 @@ def daily_update(facts: FarmFacts) -> Message:
         "unread": values.unread(facts),
     }
     short = f"{one_line(facts.server)}: daily update"
-    return _message("daily_update", Severity.INFO, context, lambda: (short, _plain_report(facts)))
+    return compose("daily_update", Severity.INFO, context, lambda: (short, _plain_report(facts)))
 
 
 def plots_received(server: str, marks: Sequence[ReceivedPlot]) -> Message:
@@ -86,7 +84,7 @@ def plots_received(server: str, marks: Sequence[ReceivedPlot]) -> Message:
     context = {"server": one_line(server), "plots": plots[:_MOST_ITEMS], "count": len(plots), "all_bytes": total}
     short = f"{one_line(server)}: {len(marks)} plots received, {format_bytes(total)}"
     paths = "\n".join(escaped(mark.path) for mark in marks[:_MOST_ITEMS])
-    return _message("per_plot", Severity.INFO, context, lambda: (short, paths))
+    return compose("per_plot", Severity.INFO, context, lambda: (short, paths))
 
 
 def alert(server: str, raised: Sequence[Condition], cleared: Sequence[Condition], now: float | None = None) -> Message:
@@ -111,7 +109,7 @@ def alert(server: str, raised: Sequence[Condition], cleared: Sequence[Condition]
         "more_cleared": max(0, len(cleared) - _MOST_ITEMS),
     }
     sentences = [sentence(one) for one in raised] + [sentence(one, over=True) for one in cleared]
-    return _message(
+    return compose(
         "alert", severity, context, lambda: (f"{one_line(server)}: {headline}", "\n".join([*sentences, *advice]))
     )
 
@@ -120,23 +118,12 @@ def test(server: str) -> Message:
     """Return the message that is sent to try whether messages arrive."""
     context = {"server": one_line(server), "now": time.time()}
     plain = f"{one_line(server)}: this is a test of the notifications"
-    return _message("test", Severity.INFO, context, lambda: (plain, plain))
+    return compose("test", Severity.INFO, context, lambda: (plain, plain))
 
 
 def sentence(condition: Condition, over: bool = False) -> str:
     """Return one line about a condition that begins or stands, or is `over`, for reports and logs."""
     return words.of_condition(condition, over).sentence
-
-
-def _message(kind: str, severity: Severity, context: Mapping[str, object], plain: _Plain) -> Message:
-    try:
-        said = words.write(kind, context)
-    except Exception:  # the owner may have edited the template: what is known is told all the same
-        _LOG.exception("The template %s cannot be used: the message holds the plain facts", kind)
-        short, text = plain()
-        said = words.Words(short[: words.LONGEST_SUBJECT], short, f"{short}\n\n{text}\n", "")
-    # A degree sign would make an SMS cost twice as much.
-    return Message(kind, severity, said.subject, said.short.replace("°C", " C"), said.text, said.html)
 
 
 def _farm(facts: FarmFacts) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
+import subprocess
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -27,13 +29,17 @@ from reports_samples import (
 )
 
 from plotfarm.base.condition import Condition, Severity
-from plotfarm.base.config.sections import Chia, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
+from plotfarm.base.config.sections import Chia, Coins, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
 from plotfarm.base.secret import Secret
 from plotfarm.base.state import Room, State
+from plotfarm.chia.coin_book import CoinBook
+from plotfarm.chia.ledger import Entry, Status
+from plotfarm.chia.log_reader import Place, Read, read_new
 from plotfarm.drives.choose import Choice
 from plotfarm.drives.conditions import health_conditions, presence_conditions
 from plotfarm.drives.model import Reading, Verdict
 from plotfarm.jobs.after_run import tell
+from plotfarm.jobs.coin_sources import ask_wallet, watch_log
 from plotfarm.jobs.deliver import refused_recipients
 from plotfarm.jobs.look_after import look_after
 from plotfarm.jobs.move_plots import directories_on_drives
@@ -46,6 +52,7 @@ from plotfarm.notify.delivery import Delivered
 from plotfarm.notify.outbox import Row
 from plotfarm.reports import mails, words
 from plotfarm.reports.facts import DriveFacts, ReceivedPlot, Unknown
+from testbed.wallet_server import WalletServer
 
 GMAIL_BYTES = 102_000  # what Gmail shows of a mail
 OUTER = ("html", "head", "meta", "title", "style", "body")
@@ -455,9 +462,34 @@ def made_on_a_drive(directory):
     return directories_on_drives(config)
 
 
+def trouble_with_coins(directory):
+    """The conditions of coin_monitor.py: a log that cannot be read or stands still, a wallet that does not answer."""
+    directory = directory / "coins"
+    directory.mkdir()
+    state = State(directory)
+    teller, coins, log = Teller(Config(directory), state.database), CoinBook(state.database), directory / "debug.log"
+    config = Config(directory, watch=Watch(trouble_minutes=0), coins=Coins(wallet_rpc=True), chia=Chia(str(directory)))
+    watch_log(log, read_new(log, None), config, teller)
+    told = [one.condition for one in AlertBook(state.database).standing().values()]
+    chia = directory / "chia_wallet"
+    shutil.copy("/bin/sleep", chia)
+    process = subprocess.Popen([chia, "60"])
+    watch_log(log, ([], Read(Place(0, 0, ""), True, 0, frozenset())), config, teller)
+    process.kill()
+    process.wait()
+    coins.write([Entry("a" * 64, "b" * 64, 10**12, 5, "payment", Status.RECEIVED, "")], NOW)
+    assert ask_wallet(config, coins, teller) is None
+    told += [one.condition for one in AlertBook(state.database).standing().values()]
+    with WalletServer(directory / "config/ssl") as wallet:
+        ask_wallet(replace(config, coins=Coins(wallet_rpc=True, wallet_port=wallet.port)), coins, teller)
+    told += [one.condition for one in AlertBook(state.database).standing().values()]
+    state.close()
+    return told
+
+
 def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp_path, caplog):
     found = {one.kind: one for one in [*ill_drives(), *told_by_jobs(tmp_path), *refused(),
-             *made_on_a_drive(tmp_path)]}  # fmt: skip
+             *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path)]}  # fmt: skip
     assert set(found) == kinds_in_the_code()
     for kind, one in found.items():
         assert kind in words._alert_words()

@@ -163,6 +163,9 @@ _RULES: dict[tuple[str, str], Callable[..., str | None]] = {
     ("smart", "device_types"): _refuse_device_types,
     ("chia", "home"): _refuse_homeless,
     ("chia", "log"): _refuse_homeless,
+    ("coins", "wallet_port"): _refuse_port,
+    ("coins", "wallet_certificate"): _refuse_homeless,
+    ("coins", "wallet_key"): _refuse_homeless,
     ("drives", "mounts"): _refuse_relative,
     ("drives", "directories"): _refuse_relative,
 }

@@ -41,6 +41,8 @@ class Notifications:
     new_plot_drive: bool = False
     daily_update: bool = False
     per_plot: bool = False
+    per_coin: bool = True
+    per_coin_email: bool = True  # False: of coins all ways tell but e-mail
     services: tuple[Secret, ...] = ()  # Apprise URLs, for anything else
     info_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
     warning_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
@@ -107,6 +109,22 @@ class Chia:
 
     home: str = "~/.chia/mainnet"  # ~ is for the chia room to follow
     log: str = ""  # a path; "": log/debug.log in `home`
+
+
+@dataclass(frozen=True)
+class Coins:
+    """`[coins]`: coin_monitor.py."""
+
+    silent_minutes: float = field(default=30.0, metadata={"minimum": 1})  # a log may stand still while Chia runs
+    price: float = field(default=0.0, metadata={"minimum": 0})  # of one XCH; 0: no fiat values
+    currency: str = "USD"
+    netspace_eib: float = field(default=0.0, metadata={"minimum": 0})  # 0: no expected time to win
+    farm_size_tib: float = field(default=0.0, metadata={"minimum": 0})  # 0: as Chia's log tells it
+    wallet_rpc: bool = False
+    wallet_host: str = "localhost"
+    wallet_port: int = field(default=9256, metadata={"minimum": 1})
+    wallet_certificate: str = ""  # "": config/ssl/wallet/private_wallet.crt in [chia] home
+    wallet_key: str = ""  # "": likewise, .key
 
 
 @dataclass(frozen=True)
@@ -246,5 +264,6 @@ class Config:
     drives: Drives = Drives()
     smart: Smart = Smart()
     chia: Chia = Chia()
+    coins: Coins = Coins()
     watch: Watch = Watch()
     testing: Testing = Testing()

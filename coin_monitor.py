@@ -1,0 +1,88 @@
+#!/usr/bin/env python3
+"""Tell of new coins: reads what Chia's log has to say since the last run. Cron starts it every minute."""
+
+import sys
+
+from plotfarm.base.venv import hand_over
+
+hand_over()
+
+import argparse  # noqa: E402  # only now: the lines above must run under any Python
+from collections.abc import Callable  # noqa: E402
+from datetime import date  # noqa: E402
+from functools import partial  # noqa: E402
+from pathlib import Path  # noqa: E402
+from typing import TYPE_CHECKING  # noqa: E402
+
+from plotfarm import __version__  # noqa: E402
+
+if TYPE_CHECKING:
+    from plotfarm.base.config.sections import Config
+
+_ABOUT = """\
+Reads what is new in Chia's log and tells of each coin that you receive, once: by mail, SMS, push or any other
+service. Every coin is also noted in logs/new_coins.log. Chia has to log at level INFO:
+  chia configure --set-log-level INFO      (then restart it)
+The first run takes what is in the logs for the past, and tells of nothing."""
+
+_EXAMPLES = """\
+examples:
+  coin_monitor.py                            what is new (the cron line)
+  coin_monitor.py --log test.log             try it on another log, with a state of its own
+  coin_monitor.py --report --since 2026-01-01
+  coin_monitor.py --csv coins.csv            all coins, for a spreadsheet
+  coin_monitor.py --summary                  send the summary of the day
+
+lines for cron:
+  *  *  * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/coin_monitor.py
+  05 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/coin_monitor.py --summary >/dev/null
+
+exit status: 0 all is well, 1 the log cannot be read (said in coin_monitor.log), 2 wrong arguments or configuration"""
+
+
+def main() -> int:
+    """Read the arguments and run the job; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="coin_monitor.py", description=_ABOUT, epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    add = parser.add_argument
+    add("-v", "--version", action="version", version=f"%(prog)s {__version__}")
+    add("--config", metavar="FILE", help="the configuration to use")
+    add("--json", action="store_true", help="with --report: the same facts as JSON")
+    add(
+        "--since", metavar="DATE", type=date.fromisoformat, help="with --report or --csv: from this day on (2026-01-31)"
+    )
+    add("--tell_past", action="store_true", help="on the first run: tell also of the coins in the logs that are there")
+    add = parser.add_mutually_exclusive_group().add_argument
+    add("--log", metavar="FILE", type=Path, help="read this log from its begin, with a state of its own")
+    add("--report", action="store_true", help="print totals by month and day, blocks found, expected time to win")
+    add("--csv", metavar="FILE", help="write all coins to a file (-: standard output)")
+    add("--summary", action="store_true", help="send the summary of the day, and print it")
+    arguments = parser.parse_args()
+    if arguments.json and not arguments.report:
+        parser.error("--json says how a report is written: give --report --json")
+    if arguments.since and not (arguments.report or arguments.csv):
+        parser.error("--since says what a report is about: give --report or --csv")
+
+    from plotfarm.jobs import entry
+
+    watches = not (arguments.log or arguments.report or arguments.csv or arguments.summary)
+    return entry.run("coin_monitor", job_for(arguments), arguments.config, unattended=watches)
+
+
+def job_for(arguments: argparse.Namespace) -> "Callable[[Config], int]":
+    """Return the job that the arguments ask for; only its own modules are imported."""
+    if arguments.report or arguments.csv or arguments.summary:
+        from plotfarm.jobs import coin_reports
+
+        if arguments.summary:
+            return coin_reports.summary
+        return partial(coin_reports.report, since=arguments.since, as_json=arguments.json, csv=arguments.csv)
+    from plotfarm.jobs import watch_coins
+
+    return partial(watch_coins.watch, test_log=arguments.log, tell_past=arguments.tell_past)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

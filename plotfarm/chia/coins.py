@@ -1,0 +1,154 @@
+"""What the lines of Chia's log say of coins, in the formats of version 1.0 to 2.7: from lines to values.
+
+A record is a line with a time and a logger and, up to version 1.6, further lines that continue it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+_MOST_RECORD_BYTES = 64 * 1024  # longer ones are none of Chia's
+
+_PREFIX = re.compile(
+    rb"(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d[.,]\d+)(?:Z|[+-]\d\d:?\d\d)?\s+(?:\d+\.\d+\S*\s+)?"
+    rb"(?P<service>\w+)\s+\S+\s*:\s*(?P<level>[A-Z]+)\s"
+)
+_BEGINS = (b"Adding coin: ", b"Adding record to state manager coin: ", b"request coin: ")
+_HEX = rb"(?:0x)?([0-9a-f]{64})"
+_FIELDS = {
+    "amount": re.compile(rb"\bamount'?\s*:\s*(\d{1,20})\b"),
+    "parent": re.compile(rb"\bparent_coin_info'?\s*:\s*'?" + _HEX),
+    "puzzle_hash": re.compile(rb"\bpuzzle_hash'?\s*:\s*'?" + _HEX),
+}
+_CREATED = re.compile(rb"\bcreated_height'?\s*:\s*(?:(None)|(?:Some\()?(\d{1,10})\)?)")
+_SPENT = re.compile(rb"\bspent_height'?\s*:\s*(?:(None)|(?:Some\()?(\d{1,10})\)?)")
+_ADDED = re.compile(rb"\}\s+at (\d{1,10})(?: wallet_id:(\d{1,6}))?(?: and type: \S+)?\s*$")
+_BALANCE = re.compile(rb"Confirmed balance amount is (\d{1,20})\s*$")
+_BLOCK = re.compile(rb"Farmed unfinished_block ([0-9a-f]{64})")
+_INTERESTING = (b"coin: ", b"Confirmed balance amount", b"Farmed unfinished_block")
+
+
+@dataclass(frozen=True)
+class CoinState:
+    """What the log says of one coin at one moment."""
+
+    time: str  # as in the log: local time; without a date before version 1.1
+    id: str  # 64 hexadecimal digits
+    parent: str
+    mojo: int
+    created: int | None  # height; None: it does not exist (any more)
+    spent: int | None  # height
+    wallet: int | None  # id of the wallet that it belongs to, where the line says so; 1 is the one for XCH
+
+
+@dataclass(frozen=True)
+class Balance:
+    """The wallet's balance at one moment (version 1.0 to 1.1.7): not an event, it is printed again and again."""
+
+    time: str
+    mojo: int
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block that was found; its reward is yet to come."""
+
+    time: str
+    hash: str
+
+
+Event = CoinState | Balance | Block
+
+
+class Reader:
+    """Takes complete lines in order and gives events; what it saw of the log's form is in `levels` and `lines`.
+
+    After each line `open_bytes` says how many bytes, up to and including that line, belong to a record that is not
+    complete: whoever stops here has to begin there again.
+    """
+
+    def __init__(self) -> None:
+        self.levels: set[str] = set()
+        self.lines = 0
+        self.open_bytes = 0
+        self._record: list[bytes] = []
+
+    def read(self, lines: Iterable[bytes]) -> Iterator[Event]:
+        """Yield what the lines say; each ends with a line feed, or is the last of its file."""
+        for line in lines:
+            self.lines += 1
+            prefix = _PREFIX.match(line) if line[:1].isdigit() else None
+            if prefix is not None:
+                self.levels.add(prefix["level"].decode())
+                self._close()
+                if not any(word in line for word in _INTERESTING):
+                    continue
+                if any(word in line for word in _BEGINS):
+                    self._record = []
+                elif (event := _single(line, prefix["time"])) is not None:
+                    yield event
+                    continue
+                else:
+                    continue
+            elif not self._record:
+                continue  # it continues a record that says nothing here, or is none of Chia's
+            self._record.append(line)
+            self.open_bytes += len(line)
+            text = b"".join(self._record)
+            if (event := _coin(text)) is not None:
+                yield event
+                self._close()
+            elif len(text) > _MOST_RECORD_BYTES:
+                self._close()
+
+    def _close(self) -> None:
+        self._record, self.open_bytes = [], 0
+
+
+def _single(line: bytes, time: bytes) -> Event | None:
+    if match := _BALANCE.search(line):
+        return Balance(time.decode(), int(match[1]))
+    if match := _BLOCK.search(line):
+        return Block(time.decode(), match[1].decode())
+    return None
+
+
+def _coin(record: bytes) -> CoinState | None:
+    """Return what a record says of a coin, or None if it is not complete, or no sense can be made of it."""
+    found = {name: pattern.search(record) for name, pattern in _FIELDS.items()}
+    prefix = _PREFIX.match(record)
+    if prefix is None or not all(found.values()):
+        return None
+    mojo, parent, puzzle_hash = (match[1].decode() for match in found.values() if match)
+    state = _state(record)
+    if state is None or int(mojo) >= 2**64:
+        return None
+    created, spent, wallet = state
+    identity = coin_id(parent, puzzle_hash, int(mojo))
+    return CoinState(prefix["time"].decode(), identity, parent, int(mojo), created, spent, wallet)
+
+
+def _state(record: bytes) -> tuple[int | None, int | None, int | None] | None:
+    """Return the heights of creation and spending, and the wallet's id where it is said."""
+    if b"request coin: " in record:
+        created, spent = _CREATED.search(record), _SPENT.search(record)
+        if created is None or spent is None:
+            return None
+        return _height(created), _height(spent), None
+    added = _ADDED.search(record)
+    if added is None:
+        return None
+    return int(added[1]), None, int(added[2]) if added[2] else None
+
+
+def _height(match: re.Match[bytes]) -> int | None:
+    return int(match[2]) if match[2] else None
+
+
+def coin_id(parent: str, puzzle_hash: str, mojo: int) -> str:
+    """Return a coin's id: SHA-256 of its parent, its puzzle hash and its amount as CLVM writes numbers."""
+    size = (mojo.bit_length() // 8 + 1) if mojo else 0
+    return sha256(bytes.fromhex(parent) + bytes.fromhex(puzzle_hash) + mojo.to_bytes(size, "big")).hexdigest()

@@ -1,0 +1,172 @@
+"""coin_monitor.py: what is new in Chia's log, and what the wallet says, becomes coins, each of them told once."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from plotfarm.base.checkpoints import reached
+from plotfarm.base.config.sections import Config
+from plotfarm.base.database import Database
+from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.locks import Lock, LockBusy, refuse_network_directory
+from plotfarm.base.state import State
+from plotfarm.chia.coin_book import CoinBook, CoinFile, in_xch
+from plotfarm.chia.coins import Balance, Block, CoinState, Event
+from plotfarm.chia.farm_log import Unreadable
+from plotfarm.chia.ledger import Entry, Ledger, Status
+from plotfarm.chia.log_reader import read_new
+from plotfarm.chia.settings import log_path
+from plotfarm.jobs.coin_sources import ask_wallet, watch_log
+from plotfarm.jobs.server import server_name
+from plotfarm.jobs.telling import Teller
+from plotfarm.notify.policy import PER_COIN
+
+if TYPE_CHECKING:
+    from plotfarm.chia.wallet import WalletCoin
+
+_LOG = logging.getLogger(__name__)
+
+
+def watch(config: Config, *, test_log: Path | None = None, tell_past: bool = False) -> int:
+    """Take in what is new; 0 unless the log cannot be read or nothing can be remembered.
+
+    `test_log`: another log, from its begin on, with a state of its own. `tell_past`: tell also of the coins that the
+    first run finds in the logs that are there.
+    """
+    refuse_network_directory(config.paths.locks)
+    lock = Lock(config.paths.locks / "coin_monitor.lock")
+    try:
+        lock.acquire()
+    except LockBusy as busy:
+        _LOG.info("coin_monitor is running already (%s), Exiting", busy)
+        return 0
+    with lock:
+        state = State(config.paths.state)
+        directory = config.paths.state / "coin_test"
+        memory = Database(directory) if test_log else state.database
+        file = CoinFile((directory if test_log else config.paths.logs) / "new_coins.log")
+        try:
+            return CoinWatch(config, memory, file, Teller(config, state.database)).run(test_log, tell_past)
+        finally:
+            memory.close()
+            state.close()
+
+
+class CoinWatch:
+    """One run."""
+
+    def __init__(self, config: Config, memory: Database, file: CoinFile, teller: Teller) -> None:
+        self._config, self._memory, self._file, self._teller = config, memory, file, teller
+        self._book = CoinBook(memory)
+        self._ledger = Ledger(self._book.entry, self._book.children)
+
+    def run(self, test_log: Path | None, tell_past: bool) -> int:
+        """Read, take in, tell."""
+        if not self._memory.is_lasting:
+            raise PlotfarmError(f"{self._memory.path} cannot be used, and without it each coin were told in every run")
+        log = test_log or log_path(self._config.chia)
+        last = None if test_log else self._book.place(log)
+        news = read_new(log, last)
+        if test_log and isinstance(news, Unreadable):
+            raise PlotfarmError(f"{news.why}: {news.remedy}")
+        if not test_log:
+            watch_log(log, news, self._config, self._teller)
+        events, read = ([], None) if isinstance(news, Unreadable) else news
+        if last is not None and read is not None and not read.was_found:
+            _LOG.warning("%s does not go on where it ended: all of it is read again", log)
+        wallet = None if test_log else ask_wallet(self._config, self._book, self._teller)
+        is_past = last is None and test_log is None and not tell_past
+        done = self._memory.carried_out(
+            lambda: self._take_in(events, wallet, is_past) and (read is None or self._book.write_place(log, read.place))
+        )
+        if not done:
+            raise PlotfarmError("what was found could not be written down: it is found again in the next run")
+        reached("coins:stored")
+        return 1 if isinstance(news, Unreadable) else 0
+
+    def _take_in(self, events: Sequence[Event], wallet: Sequence[WalletCoin] | None, is_past: bool) -> bool:
+        """Write down what is new, and what is told of it; False if that cannot be done."""
+        total_before = self._book.total().mojo
+        self._post(events)
+        is_first_wallet = wallet is not None and not self._book.knows_wallet()
+        for coin in wallet or ():
+            local = datetime.fromtimestamp(coin.time).isoformat(timespec="milliseconds")
+            self._ledger.confirm(coin.id, coin.mojo, coin.height, coin.kind, local)
+        changes = [(self._book.entry(one.id), one) for one in self._ledger.changed.values()]
+        arrived = [now for before, now in changes if _has_arrived(before, now)]
+        back = [now for before, now in changes if before and before.told and now.status is not Status.RECEIVED]
+        # Where the wallet answers, it decides what has arrived.
+        settled = [one for one in arrived if wallet is None or one.in_wallet]
+        quiet = [one for one in settled if (is_first_wallet if one.is_of_wallet_alone else is_past)]
+        entries = {one.id: one for one in self._ledger.changed.values()}
+        entries |= {one.id: replace(one, told=True) for one in settled}
+        entries |= {one.id: replace(one, told=False) for one in back}
+        if not self._book.write(entries.values(), time.time()) or (wallet is not None and not self._book.meet_wallet()):
+            return False
+        known = self._note_in_file(settled, total_before)
+        if known is None:
+            return False
+        reached("coins:noted")
+        told = [one for one in settled if one not in quiet and (one.time, str(one.mojo)) not in known]
+        self._tell(told, back, len(quiet))
+        return True
+
+    def _post(self, events: Sequence[Event]) -> None:
+        """Take in what the log says, in its order."""
+        for event in events:
+            if isinstance(event, CoinState):
+                known = self._book.entry(event.id)
+                if known is not None and known.status is Status.RECEIVED and event.spent is None and event.created:
+                    _already_known(event)
+                self._ledger.take(event)
+            elif isinstance(event, Block):
+                self._book.write_block(event, time.time())
+            elif self._book.knows_balance(event):
+                _already_known(event)
+            elif self._book.last_balance() != event.mojo:
+                self._book.write(self._ledger.changed.values(), time.time())  # those before it are part of it
+                self._book.write_balance(event)
+                _LOG.info("Confirmed balance: %s XCH", in_xch(event.mojo))
+
+    def _note_in_file(self, coins: Sequence[Entry], total_mojo: int) -> set[tuple[str, str]] | None:
+        """Add coins to new_coins.log; returns what the system before has noted there, None if it cannot be written."""
+        if not coins:
+            return set()
+        try:
+            pairs, identities = self._file.known()
+            new = [one for one in coins if one.id not in identities and (one.time, str(one.mojo)) not in pairs]
+            self._file.append(new, total_mojo)
+        except OSError as error:
+            _LOG.error("%s cannot be written: %s", self._file.path, error.strerror)
+            return None
+        return pairs
+
+    def _tell(self, told: Sequence[Entry], back: Sequence[Entry], quiet: int) -> None:
+        for coin in told:
+            _LOG.info("New coin: %s XCH, %s, height %s, %s", in_xch(coin.mojo), coin.kind, coin.height, coin.id)
+        for coin in back:
+            _LOG.warning("Not received after all (%s): %s XCH, %s", coin.status, in_xch(coin.mojo), coin.id)
+        total = self._book.total()
+        if quiet:
+            _LOG.info("The first run takes %d coins for the past; those to come are told", quiet)
+        if sys.stdout.isatty() or told:
+            print(f"New coins: {len(told)}, of the past: {quiet}; {in_xch(total.mojo)} XCH in all")  # noqa: T201
+        if (told or back) and self._teller.wants(PER_COIN):
+            from plotfarm.reports import coins as mails  # templates are slow to import, and seldom needed
+
+            self._teller.tell(mails.received(server_name(self._config), told, back, total, self._config.coins))
+
+
+def _has_arrived(before: Entry | None, now: Entry) -> bool:
+    return now.status is Status.RECEIVED and not (before and before.told and before.status is Status.RECEIVED)
+
+
+def _already_known(event: CoinState | Balance) -> None:
+    _LOG.debug("Found coins that were already accounted for in the log!: %s", [event.time, str(event.mojo)])

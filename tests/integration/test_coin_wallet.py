@@ -1,0 +1,200 @@
+"""The wallet's RPC over real TLS with client certificates, and whatever it may answer."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from test_coin_monitor import HEIGHT, TIME, XCH, Farmer
+
+from plotfarm.chia.farm_log import Unreadable
+from plotfarm.chia.wallet import read_wallet
+from testbed import chia_logs
+from testbed.certificates import Authority
+from testbed.chia_logs import PUZZLE, STRANGER, coin_id, parent_of
+from testbed.mail_server import MailServer
+from testbed.wallet_server import WalletServer, transaction
+
+
+@pytest.fixture
+def wallet(tmp_path) -> Iterator[WalletServer]:
+    with WalletServer(tmp_path / "chia/config/ssl") as server:
+        yield server
+
+
+def identity(number):
+    return f"{number:064x}"
+
+
+def test_what_was_received_is_told(wallet):
+    wallet.transactions = [transaction(identity(2), 7, 3), transaction(identity(1), XCH, confirmed=False)]
+    wallet.balance = 5 * XCH
+    reading = read_wallet(wallet.wallet_address())
+    assert (reading.synced, reading.balance_mojo) == (True, 5 * XCH)
+    assert [(coin.id, coin.mojo, coin.kind, coin.confirmed) for coin in reading.coins] == [
+        (identity(2), 7, "farmer", True), (identity(1), XCH, "payment", False),
+    ]  # fmt: skip
+
+
+def test_pages_are_read_until_one_holds_only_what_is_known(wallet):
+    wallet.transactions = [transaction(identity(number), 1) for number in range(120)]
+    assert len(read_wallet(wallet.wallet_address()).coins) == 120
+    assert sum(what == "get_transactions" for what, _ in wallet.asked) == 3
+    wallet.asked.clear()
+    read_wallet(wallet.wallet_address(), {identity(number) for number in range(3, 120)})
+    assert sum(what == "get_transactions" for what, _ in wallet.asked) == 2
+
+
+def refused(wallet, **changes):
+    reading = read_wallet(replace(wallet.wallet_address(), **changes))
+    assert isinstance(reading, Unreadable), reading
+    assert reading.remedy
+    return reading.why
+
+
+def test_a_stranger_is_refused_on_either_side(wallet, tmp_path):
+    stranger = Authority(tmp_path / "stranger")
+    certificate, key = stranger.certificate_for("chia.net")
+    assert "encrypted" in refused(wallet, certificate=certificate, key=key) or wallet.asked == []
+    assert "encrypted" in refused(wallet, authority=stranger.certificate)
+    assert wallet.asked == []
+
+
+def test_files_that_are_missing_or_mixed_up_are_named(wallet, tmp_path):
+    assert "nothing.crt" in refused(wallet, certificate=tmp_path / "nothing.crt")
+    assert "nothing.key" in refused(wallet, key=tmp_path / "nothing.key")
+    assert refused(wallet, key=wallet.certificate)
+    assert refused(wallet, authority=tmp_path / "nothing.pem")
+
+
+def test_nobody_there(wallet):
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        assert "cannot be asked" in refused(wallet, port=closed.getsockname()[1])
+    assert "cannot be asked" in refused(wallet, host="no-such-host.invalid")
+
+
+def test_a_wallet_that_hangs_is_left_after_the_limit(wallet):
+    wallet.hangs = threading.Event()
+    begun = time.monotonic()
+    assert "in time" in refused(wallet, timeout_seconds=0.5)
+    assert time.monotonic() - begun < 3
+    wallet.hangs.set()
+
+
+@pytest.mark.parametrize("answer", [
+    b"", b"no json", b"[]", b"{}", b'{"success": false, "error": "not \x1b[2J now"}', b'{"success": true}',
+    b"[" * 100_000,
+    b'{"success": true, "transactions": 5}', b"\xff\xfe", b'"' + b"a" * 17_000_000,
+])  # fmt: skip
+def test_bad_answers_are_told_of(wallet, answer):
+    wallet.answers["get_transactions"] = answer
+    why = refused(wallet)
+    assert "\x1b" not in why
+    assert len(why) < 400
+
+
+def test_a_status_that_is_no_answer(wallet):
+    wallet.status = 500
+    assert "status 500" in refused(wallet)
+
+
+@pytest.mark.parametrize("change", [
+    {"amount": -1}, {"amount": "5"}, {"amount": 2**64}, {"amount": True}, {"name": "abc"}, {"name": None},
+    {"confirmed_at_height": None}, {"created_at_time": "now"}, {"created_at_time": 1e300}, {"type": 1}, {"type": "0"},
+])  # fmt: skip
+def test_a_row_that_makes_no_sense_costs_itself(wallet, change):
+    wallet.transactions = [{**transaction(identity(1), 5), **change}, transaction(identity(2), 6)]
+    assert [coin.mojo for coin in read_wallet(wallet.wallet_address()).coins] == [6]
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=6,
+)  # fmt: skip
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(rows=JSON, row=st.dictionaries(st.sampled_from(["name", "amount", "type", "created_at_time"]), JSON))
+def test_no_answer_makes_it_raise(wallet, rows, row):
+    wallet.answers["get_transactions"] = json.dumps({"success": True, "transactions": rows}).encode()
+    read_wallet(wallet.wallet_address())
+    wallet.answers["get_transactions"] = json.dumps({"success": True, "transactions": [row]}).encode()
+    assert read_wallet(wallet.wallet_address()).coins == ()
+    wallet.answers.clear()
+
+
+# ---- With coin_monitor.py ----
+
+MINE = coin_id(parent_of(STRANGER, 1), PUZZLE, XCH)
+
+
+@pytest.fixture
+def farmer(tmp_path, wallet) -> Iterator[Farmer]:
+    with MailServer() as server:
+        made = Farmer(tmp_path, server)
+        made.configure(f"[coins]\nwallet_rpc = True\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
+        made.run()
+        yield made
+
+
+def test_a_coin_is_told_when_the_wallet_has_confirmed_it_and_once(farmer, wallet):
+    farmer.receive(1)
+    farmer.run()
+    assert farmer.waiting() == 0
+    wallet.transactions = [transaction(MINE, XCH, confirmed=False)]
+    farmer.run()
+    assert farmer.server.received == []
+    wallet.transactions = [transaction(MINE, XCH, height=HEIGHT)]
+    for _ in range(2):
+        farmer.run()
+    assert farmer.mails(1) == ["farmer01: 1 XCH received (payment)"]
+    assert TIME.replace("T", " ") in farmer.server.received[0].part("plain")
+
+
+def test_a_coin_that_no_log_has_is_told_too(farmer, wallet):
+    wallet.transactions = [transaction(identity(5), 2 * XCH, 3)]
+    farmer.run()
+    assert farmer.mails(1) == ["farmer01: 2 XCH received (farmer reward, 1.875 of it fees)"]
+
+
+def test_the_log_counts_while_the_wallet_is_away_and_nothing_is_told_twice(farmer, wallet):
+    wallet.synced = False
+    farmer.receive(1)
+    farmer.run()
+    assert sorted(farmer.mails(2)) == [
+        "farmer01: 1 XCH received (payment)",
+        "farmer01: The wallet cannot be asked for coins",
+    ]
+    wallet.synced, wallet.transactions = True, [transaction(MINE, XCH)]
+    for _ in range(2):
+        farmer.run()
+    assert farmer.mails(3)[2] == "farmer01: The wallet can be asked again"
+    assert farmer.waiting() == 0
+
+
+def test_what_log_and_wallet_disagree_on_is_shown(farmer):
+    farmer.receive(1)
+    farmer.run()
+    farmer.run()
+    assert f"not known to the wallet: 1 XCH, payment, {TIME}, {MINE}" in farmer.run("--report").stdout
+
+
+def test_the_first_answer_of_a_wallet_is_the_past(tmp_path, wallet):
+    wallet.transactions = [transaction(identity(number), XCH) for number in range(3)]
+    with MailServer() as server:
+        farmer = Farmer(tmp_path, server)
+        farmer.configure(f"[coins]\nwallet_rpc = True\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
+        farmer.run()
+        farmer.write(chia_logs.noise(TIME))
+        wallet.transactions.insert(0, transaction(identity(9), XCH))
+        farmer.run()
+        assert farmer.mails(1) == ["farmer01: 1 XCH received (payment)"]
+        assert "4 XCH" in server.received[0].part("plain")
