@@ -32,6 +32,7 @@ examples:
   coin_monitor.py --report --since 2026-01-01
   coin_monitor.py --csv coins.csv            all coins, for a spreadsheet
   coin_monitor.py --summary                  send the summary of the day
+  coin_monitor.py --test_notifications
 
 lines for cron:
   *  *  * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/coin_monitor.py
@@ -59,6 +60,7 @@ def main() -> int:
     add("--report", action="store_true", help="print totals by month and day, blocks found, expected time to win")
     add("--csv", metavar="FILE", help="write all coins to a file (-: standard output)")
     add("--summary", action="store_true", help="send the summary of the day, and print it")
+    add("--test_notifications", action="store_true", help="send a test by each way that is set up")
     arguments = parser.parse_args()
     if arguments.json and not arguments.report:
         parser.error("--json says how a report is written: give --report --json")
@@ -67,8 +69,12 @@ def main() -> int:
 
     from plotfarm.jobs import entry
 
-    watches = not (arguments.log or arguments.report or arguments.csv or arguments.summary)
-    return entry.run("coin_monitor", job_for(arguments), arguments.config, unattended=watches)
+    job = job_for(arguments)
+    return entry.run("coin_monitor", job, arguments.config, unattended=_is_normal_run(arguments))
+
+
+def _is_normal_run(arguments: argparse.Namespace) -> bool:
+    return not any(value for name, value in vars(arguments).items() if name not in ("config", "tell_past"))
 
 
 def job_for(arguments: argparse.Namespace) -> "Callable[[Config], int]":
@@ -79,6 +85,10 @@ def job_for(arguments: argparse.Namespace) -> "Callable[[Config], int]":
         if arguments.summary:
             return coin_reports.summary
         return partial(coin_reports.report, since=arguments.since, as_json=arguments.json, csv=arguments.csv)
+    if arguments.test_notifications:
+        from plotfarm.jobs import try_channels
+
+        return try_channels.run
     from plotfarm.jobs import watch_coins
 
     return partial(watch_coins.watch, test_log=arguments.log, tell_past=arguments.tell_past)

@@ -11,6 +11,7 @@ Usage: ./install.sh COMMAND
   test      run all checks and tests (test ARGUMENTS: only pytest, with these arguments)
   plotter   set up the host that makes plots, and say what remains to be done by hand
   nas       set up a host that stores plots, likewise
+  farmer    set up the host that farms, to hear of new coins, likewise
 
 Each command first installs what it needs: Debian packages through apt-get (as root or with sudo;
 otherwise it says what is missing) and the locked Python packages into .venv.
@@ -22,6 +23,7 @@ readonly common_packages=(python3 python3-venv util-linux)
 readonly plotter_packages=("${common_packages[@]}" openssh-client "netcat-openbsd|netcat-traditional")
 readonly nas_packages=("${common_packages[@]}" openssh-server "netcat-openbsd|netcat-traditional"
     smartmontools)
+readonly farmer_packages=("${common_packages[@]}")
 readonly demo_packages=("${common_packages[@]}" openssh-server openssh-client netcat-openbsd)
 readonly test_packages=("${demo_packages[@]}" netcat-traditional pv strace shellcheck cron iproute2
     xfsprogs e2fsprogs procps rsync openssl)
@@ -233,6 +235,23 @@ to run smartctl, nothing else):
 END
 }
 
+set_up_farmer() {
+    set_up "${farmer_packages[@]}" -- requirements.txt
+    cat <<END
+The farmer is set up. What remains, as a user that can read Chia's log (best the one that Chia runs as):
+
+1. Let Chia log what is needed, then restart it:
+     chia configure --set-log-level INFO
+2. Fill in $checkout/plot_manager_config:
+     [notifications] alerting, and services or email, sms, pb with their sections
+     [chia] home                   if it is not ~/.chia/mainnet
+3. Send yourself a test by each way that you have set up:
+     $checkout/coin_monitor.py --test_notifications
+4. Add this line with crontab -e; the first run takes the coins that are in the log for the past:
+     * * * * * $checkout/coin_monitor.py
+END
+}
+
 main() {
     checkout=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
     readonly checkout
@@ -246,6 +265,7 @@ main() {
         test) run_test "${@:2}" ;;
         plotter) set_up_plotter ;;
         nas) set_up_nas ;;
+        farmer) set_up_farmer ;;
         -h | --help) usage ;;
         *)
             usage >&2

@@ -7,7 +7,6 @@ logs and ends with status 1.
 from __future__ import annotations
 
 import contextlib
-import re
 import signal
 import subprocess
 import sys
@@ -19,32 +18,27 @@ from pathlib import Path
 import psutil
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn
-from rich.rule import Rule
-from rich.table import Table
 from rich.text import Text
 
 from plotfarm.base.units import format_bytes, format_duration
 from plotfarm.drives.model import MARKER
 from plotfarm.drives.reservations import Reservations
+from testbed import chia_logs
 from testbed.farm import Farm, sha256
 from testbed.mail_server import MailServer
 from testbed.plots import PlotShop
 from testbed.sshd import SshdError, is_gone
+from testbed.stage import DemoError, Stage
 
 _LIMIT_SECONDS = 60.0
 _PLAIN_WIDTH = 110  # where there is no terminal whose width would count
-_LOG_LINE = re.compile(r"^\S+ (?P<time>[0-9:]+),\d+ - \S+ - \S+: (?P<level>[A-Z]+) (?P<words>.*)$")
 
 
-class DemoError(Exception):
-    """Something is not as it should be; the message says what."""
-
-
-class Demo:
+class Demo(Stage):
     """The farm, the console, and the plots that have to arrive."""
 
     def __init__(self, console: Console, farm: Farm, mail_server: MailServer) -> None:
-        self.console = console
+        super().__init__(console, farm.root)
         self.farm = farm
         self.mail_server = mail_server
         self.made_on_nas = farm.nas.directory / "made_here"
@@ -64,6 +58,7 @@ class Demo:
         self.move_a_local_plot()
         self.report()
         self.read_the_mail()
+        self.win_a_coin()
         self.say("")
         took = format_duration(time.monotonic() - started)
         self.say(f"All as it should be, in {took}. The farm is removed again.", "bold green")
@@ -199,19 +194,43 @@ class Demo:
     def read_the_mail(self) -> None:
         """Show the mail that the choice of a drive has sent meanwhile."""
         self.act("The mail that came when the plot drive was chosen, as it arrived at a mail server here")
-        deadline = time.monotonic() + _LIMIT_SECONDS
-        while not (mails := [each for each in self.mail_server.received if "drive" in each.mail["Subject"].lower()]):
-            if time.monotonic() > deadline:
-                raise DemoError(f"no mail arrived within {_LIMIT_SECONDS:g} seconds")
-            time.sleep(0.05)
-        arrived = mails[0]
-        for field in ("From", "To", "Subject"):
-            self.console.print(Text.assemble((f"  {field}: ", "bold"), str(arrived.mail[field])))
-        self.say("")
-        self.say("\n".join(f"  {line}".rstrip() for line in self.short(arrived.part("plain")).splitlines()))
+        self.say(self.wait_for_mail("new plot drive"))
+        arrived = self.mail_server.received[0]
         drive = "drive2"
         self.check("the mail names the drive, as text and as HTML",
                    drive in arrived.part("plain") and drive in arrived.part("html"))  # fmt: skip
+
+    def win_a_coin(self) -> None:
+        """Let Chia's log grow by a farmer's reward."""
+        self.act("The farmer wins a block: coin_monitor.py reads Chia's log, which cron has it do every minute")
+        log = self.farm.home / ".chia" / "mainnet" / "log" / "debug.log"
+        log.parent.mkdir(parents=True)
+        now, height = time.strftime("%Y-%m-%dT%H:%M:%S.000"), 9_000_000
+        log.write_text(chia_logs.noise(now))
+        self.command("coin_monitor.py")
+        self.expect_success(self.farm.coin_monitor())
+        reward = chia_logs.state(now, chia_logs.parent_of(chia_logs.FARMER, height), 125_004_200_000, height + 5)
+        with open(log, "a") as file:
+            file.write(reward)
+        self.say(f"(Its log grows by: {reward[:110].rstrip()} ...)", "dim")
+        self.command("coin_monitor.py")
+        self.expect_success(self.farm.coin_monitor())
+        self.expect_success(self.farm.coin_monitor())  # and once more: nothing may be told twice
+        arrived = self.wait_for_mail("XCH")
+        self.say(arrived)
+        coins = [each for each in self.mail_server.received if "XCH" in each.mail["Subject"]]
+        self.check("one coin, one mail, however often it runs", len(coins) == 1)
+
+    def wait_for_mail(self, words: str) -> str:
+        """Return head and text of the first mail with these words in its subject, as it arrived."""
+        deadline = time.monotonic() + _LIMIT_SECONDS
+        while not (mails := [each for each in self.mail_server.received if words in each.mail["Subject"]]):
+            if time.monotonic() > deadline:
+                raise DemoError(f"no mail about {words} arrived within {_LIMIT_SECONDS:g} seconds")
+            time.sleep(0.05)
+        head = [f"{field}: {mails[0].mail[field]}" for field in ("From", "To", "Subject")]
+        lines = [*head, "", *self.short(mails[0].part("plain")).splitlines()]
+        return "\n".join(f"  {line}".rstrip() for line in lines)
 
     # ---- What the acts are made of ----
 
@@ -222,56 +241,6 @@ class Demo:
             arriving = sum(arrival.written_bytes for arrival in reservations.arrivals())
         drives = (path for drive in self.farm.drives for path in drive.iterdir())
         return arriving + sum(path.stat().st_size for path in drives if path.name in self.finished)
-
-    def expect_success(self, done: subprocess.CompletedProcess[str]) -> None:
-        """Raise DemoError with its output if a script failed."""
-        if done.returncode:
-            raise DemoError(f"status {done.returncode}: {done.stdout}{done.stderr}")
-
-    def check(self, claim: str, holds: bool) -> None:
-        """Say that a claim holds; DemoError if it does not."""
-        if not holds:
-            raise DemoError(f"this does not hold: {claim}")
-        self.console.print(Text.assemble(("  ok  ", "bold green"), claim))
-
-    def act(self, title: str) -> None:
-        """Begin the next part of the story."""
-        self.say("")
-        self.console.print(Rule(Text(title, "bold cyan"), align="left", style="cyan", characters="-"))
-
-    def command(self, line: str) -> None:
-        """Show what is started."""
-        self.say(f"$ ./{line}", "bold")
-
-    def show_log(self, log: Path, offset: int = 0) -> None:
-        """Show what a script logged from INFO on, after the first `offset` bytes."""
-        text = log.read_bytes()[offset:].decode(errors="replace") if log.exists() else ""
-        lines = Table.grid(padding=(0, 1))
-        for line in text.splitlines():
-            match = _LOG_LINE.match(line)
-            if match and match["level"] != "DEBUG":
-                style = "dim" if match["level"] == "INFO" else "yellow"
-                lines.add_row(f"  {match['time']}", match["level"], Text(self.short(match["words"])), style=style)
-        self.console.print(lines)
-
-    def table(self, first: str, *others: str) -> Table:
-        """Make a table in which only the first column gives way; titles with > stand over numbers."""
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")
-        table.add_column(first, overflow="fold")
-        for title in others:
-            table.add_column(title.lstrip(">"), justify="right" if title[0] == ">" else "left", no_wrap=True)
-        return table
-
-    def say(self, words: str, style: str = "") -> None:
-        """Print a line as it is: plot names are no markup."""
-        self.console.print(Text(words, style))
-
-    def short(self, text: str) -> str:
-        """Leave the farm's directory and most of each 64-digit id out of a text."""
-        place = f"{self.farm.root}/"
-        # The table of --explain keeps its columns when its head shrinks by as much.
-        text = text.replace("MOUNTPOINT" + " " * len(place), "MOUNTPOINT").replace(place, "")
-        return re.sub(r"([0-9a-f]{4})[0-9a-f]{60}", "\\1\u2026", text)
 
 
 @contextlib.contextmanager

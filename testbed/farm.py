@@ -6,28 +6,22 @@ drives are plain directories that are declared to be drives, since a test cannot
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import os
-import random
 import shlex
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from plotfarm.base.config.loader import kernel_ports
 from plotfarm.base.state import State, Transfer
 from plotfarm.drives.model import MARKER
 from testbed import smart_samples
 from testbed.fake_smartctl import FakeSmartctl
 from testbed.plots import CHECKOUT, v1_name
+from testbed.ports import take_port_range
 from testbed.sshd import PrivateSshd
 
 # "section.key" -> value, as in plot_manager_config; an empty value leaves the key out.
@@ -43,8 +37,6 @@ _SETTINGS: dict[str, object] = {
     "drives.probe_seconds": 5,
     "drives.minimum_free": "1 MiB",
 }
-_PORTS = 20  # in the range of one farm
-_BASES = range(10000, 60000, _PORTS)
 
 
 class Side:
@@ -182,6 +174,12 @@ class Farm:
         """Run move_local_plots.py to its end, on the NAS."""
         return self._run("move_local_plots.py", self.nas, arguments, environment, timeout)
 
+    def coin_monitor(
+        self, *arguments: str, environment: Mapping[str, str] | None = None, timeout: float = 60
+    ) -> subprocess.CompletedProcess[str]:
+        """Run coin_monitor.py to its end, on the NAS, which farms too."""
+        return self._run("coin_monitor.py", self.nas, arguments, environment, timeout)
+
     def start_plot_manager(
         self, *arguments: str, environment: Mapping[str, str] | None = None, output: int | IO[str] = subprocess.PIPE
     ) -> subprocess.Popen[str]:
@@ -286,30 +284,3 @@ def sha256(path: Path) -> str:
 
 def _files(directory: Path) -> list[Path]:
     return sorted(path for path in directory.iterdir() if path.is_file() and path.name != MARKER)
-
-
-def take_port_range(address: str = "127.0.0.1") -> tuple[range, IO[str]]:
-    """Return 20 free ports in a row, and the open file whose lock keeps other farms away from them."""
-    directory = Path(tempfile.gettempdir()) / f"testbed-ports-{os.geteuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    kernel = kernel_ports()
-    for base in random.sample(_BASES, len(_BASES)):
-        ports = range(base, base + _PORTS)
-        if kernel.first_taken(ports) is not None:
-            continue
-        lock = open(directory / str(base), "w")  # noqa: SIM115 (it stays open as long as the farm)
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if all(_is_free(address, port) for port in ports):
-                return ports, lock
-        lock.close()
-    raise RuntimeError("no range of free ports is left on this machine")
-
-
-def _is_free(address: str, port: int) -> bool:
-    with socket.socket() as probe:
-        try:
-            probe.bind((address, port))
-        except OSError:
-            return False
-        return True

@@ -5,7 +5,6 @@ A message is always made, also where its template is broken (compose.py).
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections import Counter
@@ -21,7 +20,6 @@ from plotfarm.reports import plot_report, values, words
 from plotfarm.reports.compose import compose
 from plotfarm.reports.facts import DriveFacts, FarmFacts, ReceivedPlot
 
-_LOG = logging.getLogger(__name__)
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _MOST_DRIVES = 100  # in a mail: Gmail hides what comes after 102 kB of HTML
 _MOST_ITEMS = 40

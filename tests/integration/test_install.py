@@ -74,7 +74,8 @@ def test_what_is_not_understood_shows_the_usage(checkout: Path, arguments: tuple
 def test_help(checkout: Path) -> None:
     done = install(checkout, "--help")
     assert done.returncode == 0
-    assert {"demo", "test", "plotter", "nas"} <= {line.split()[0] for line in done.stdout.splitlines() if line}
+    commands = {line.split()[0] for line in done.stdout.splitlines() if line}
+    assert {"demo", "test", "plotter", "nas", "farmer"} <= commands
 
 
 def test_a_second_run_changes_nothing_and_says_the_next_steps_again(checkout: Path) -> None:

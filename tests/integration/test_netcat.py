@@ -18,8 +18,8 @@ import pytest
 from plotfarm.base.errors import CommandFailed, TransferFailed
 from plotfarm.base.locks import Lock
 from plotfarm.transfer.netcat import Listener, find_netcat, free_port, stale_listeners
-from testbed.farm import take_port_range
 from testbed.plots import CHECKOUT
+from testbed.ports import take_port_range
 
 FLAVOURS = {"nc.openbsd": "openbsd", "nc.traditional": "traditional"}
 

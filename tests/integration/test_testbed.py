@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from testbed.farm import Farm, take_port_range
+from testbed.farm import Farm
 from testbed.plots import PlotShop, copy_as, gplot_name, plot_id, v1_name
+from testbed.ports import take_port_range
 from testbed.sshd import PrivateSshd, is_gone
 
 
