@@ -14,6 +14,7 @@ hand_over()
 
 import argparse  # noqa: E402
 import os  # noqa: E402
+import random  # noqa: E402
 import shutil  # noqa: E402
 import statistics  # noqa: E402
 import subprocess  # noqa: E402
@@ -27,7 +28,7 @@ from testbed.farm import Farm  # noqa: E402
 
 _ABOUT = """\
 Moves one file of random bytes, named like a k32 plot, from one file system to another again and again, and prints a
-table. In each round all contenders move it, one after the other; each ends when the file is safe on the drive
+table. In each round all contenders move it, in random order; each ends when the file is safe on the drive
 (`sync FILE` for those that do not see to that) and the source is gone.
 
   GB/s      10^9 bytes a second of the whole command, the median of all rounds and their range
@@ -70,7 +71,7 @@ class Bench:
         """Return the method of each key in _TITLES."""
         source, target = self._source, self._target
         return {
-            "cp": lambda: _shell("cp --reflink=never {0} {1} && sync {1} && rm {0}", source, target),
+            "cp": lambda: _shell("cp {0} {1} && sync {1} && rm {0}", source, target),
             "mv": lambda: _shell("mv {0} {1} && sync {1}", source, target),
             "rsync": lambda: _shell("rsync --remove-source-files {0} {1} && sync {1}", source, target),
             "ours": lambda: self._ours("wire"),
@@ -145,8 +146,8 @@ def main() -> int:
         contenders = bench.contenders()
         runs: dict[str, list[Run]] = {key: [] for key in _TITLES}
         for number in range(arguments.rounds + 1):
-            for key, contender in contenders.items():
-                run = bench.measure(contender)
+            for key in random.sample(list(contenders), len(contenders)):  # nobody always comes after the same one
+                run = bench.measure(contenders[key])
                 if number:  # the first round only warms up
                     runs[key].append(run)
                 print(f"round {number or 'warm-up'}: {key}: {run.seconds:.2f} s", file=sys.stderr)

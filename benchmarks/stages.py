@@ -34,22 +34,25 @@ def main(script: str, config: str) -> int:
 
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
     if script == "drive_manager":
-        from plotfarm.jobs import choose_drive, entry
+        from plotfarm.jobs import choose_drive, entry, look_after, stock
 
         job = choose_drive.choose_drive
-        _timed(choose_drive, "survey", "finding the drives")
-        _timed(choose_drive, "probe", "asking the drives")
+        _timed(stock, "survey", "finding the drives")
+        _timed(stock, "probe", "asking the drives")
         _timed(choose_drive, "State", "state database")
+        _timed(look_after, "look_after", "what is wrong, and what is over")
     else:
-        from plotfarm.jobs import entry, finished_plots, send_plots
+        from plotfarm.jobs import entry, finished_plots, move_plots, send_plots
 
-        job = functools.partial(send_plots.run, dry_run=False)
+        module = send_plots if script == "plot_manager" else move_plots
+        job = functools.partial(module.run, dry_run=False)
         _timed(finished_plots, "find_plots", "looking for plots")
-        _timed(send_plots, "State", "state database")
+        _timed(module, "State", "state database")
     import system_logging
 
     _seconds["imports"] = time.perf_counter() - _BEGUN
     _timed(entry, "load", "configuration")
+    _timed(entry, "_tell", "messages that wait")
     _timed(system_logging, "configure", "logging set-up")
     status = entry.run(script, job, config)
     _seconds["everything else in the job"] = time.perf_counter() - _BEGUN - sum(_seconds.values())
