@@ -62,18 +62,20 @@ class Ledger:
         """Take in what the log says of a coin."""
         before = self.entry(state.id)
         if state.spent is not None:
-            self._write(before or self._new(state, Status.SPENT))
             self._came_from_here(state.id)
-        elif state.created is None:
-            if before is not None and before.status is not Status.REVERTED:
+        if before is None:
+            if state.spent is not None:
+                self._write(self._new(state, Status.SPENT))
+            elif state.created is not None:
+                self._write(self._new(state, self._judge(state)))
+        elif state.created is None and state.spent is None:
+            if before.status is not Status.SPENT:
                 self._write(replace(before, status=Status.REVERTED))
-        elif before is None:
-            self._write(self._new(state, self._judge(state)))
         elif state.wallet not in (None, 1):
             self._write(replace(before, status=Status.ASSET))
         elif before.status is Status.REVERTED:  # a block of the chain has it again
             self._write(replace(before, status=self._judge(state), height=state.created, time=state.time))
-        elif before.status is Status.RECEIVED:
+        elif before.status is Status.RECEIVED and state.created is not None:
             self._write(replace(before, height=state.created))
 
     def confirm(self, identity: str, mojo: int, height: int, kind: str, time: str) -> None:
