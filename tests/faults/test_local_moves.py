@@ -60,7 +60,9 @@ def test_several_plots_move_at_once_each_to_a_drive_of_its_own(tmp_path: Path, s
         arrivals = Reservations(scene.farm.nas.locks).arrivals()
         assert len({arrival.identity for arrival in arrivals}) == len({arrival.plot for arrival in arrivals}) == 3
         assert first.pid in {process.pid for process in scene.stopped()}
-        scene.rest_and_finish()
+        scene.rest()  # the others wait until a drive is free
+        assert scene.status() == 0
+        scene.audit(finished=True)
 
 
 def test_two_runs_at_once_are_one(tmp_path: Path, shop: PlotShop) -> None:
@@ -254,6 +256,7 @@ def test_a_drive_that_is_full_in_mid_copy(tmp_path: Path, shop: PlotShop, mounti
         resume(carrier)
         assert scene.status() == 1
         assert "No space left on device" in scene.logs()
+        assert scene.logs().count("Processing Plot") == 1, "a copy that failed half-way is tried again in the next run"
         scene.rest()
         filler.unlink()
         scene.audit()
@@ -299,6 +302,20 @@ def test_a_byte_that_the_drive_flips_is_found_by_reading_back(tmp_path: Path, sh
         scene.audit()
         assert plot.exists()
         scene.finish()
+
+
+@pytest.mark.root
+def test_a_drive_that_is_mounted_twice_keeps_its_plots(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
+    with local_scene(tmp_path) as scene:
+        plot = shop.v1(scene.drives[0])
+        again = tmp_path / "again"
+        again.mkdir()
+        subprocess.run(["mount", "--bind", scene.drives[0], again], check=True)
+        scene.farm.nas.change({"local_plots.plot_directories": again})
+        done = scene.run_again()
+        assert done.returncode == 1
+        assert "is a plot drive itself: take it out of plot_directories" in done.stderr
+        assert plot.exists()
 
 
 @pytest.mark.root

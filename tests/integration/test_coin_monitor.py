@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -224,6 +225,23 @@ def test_kill_between_any_two_steps_tells_each_coin_once(farmer, state):
     )
     assert len(farmer.coins.read_text().splitlines()) == 3
     assert farmer.waiting() == 0
+
+
+def test_a_coin_is_on_the_disk_before_its_alert_is_stored(farmer, tmp_path):
+    if not shutil.which("strace") or subprocess.run(["strace", "-o", "/dev/null", "true"], check=False).returncode:
+        pytest.skip("strace, which shows the order, is not installed or may not trace here")
+    farmer.run()
+    farmer.receive(1)
+    trace = tmp_path / "trace"
+    subprocess.run(
+        ["strace", "-y", "-o", trace, "-e", "trace=fsync,pwrite64", *farmer.command()], check=True, timeout=60
+    )
+    lines = trace.read_text().splitlines()
+    noted = next(number for number, line in enumerate(lines) if line.startswith("fsync(") and "new_coins.log" in line)
+    stored = [
+        number for number, line in enumerate(lines) if line.startswith("pwrite64(") and "state.sqlite-wal" in line
+    ]
+    assert max(stored) > noted
 
 
 def test_a_second_run_at_the_same_time_leaves_it_to_the_first(farmer):
