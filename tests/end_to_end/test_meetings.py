@@ -218,3 +218,22 @@ def test_many_plotters_race(farm: Farm, put_v1: PutV1) -> None:
         assert list(plots.iterdir()) == []
     audit(farm, manifest)
     assert len(farm.stored()) == 4
+
+
+def test_a_move_on_the_nas_keeps_away_from_the_drive_of_an_arrival(farm: Farm, put_v1: PutV1) -> None:
+    arriving, made = put_v1(farm.plots, "arriving"), farm.nas.directory / "made"
+    made.mkdir()
+    local, same = put_v1(made, "local"), put_v1(made, "arriving")
+    farm.nas.change({"local_plots.plot_directories": made})
+    manifest = {**names_and_digests(farm), local.name: sha256(local)}
+    with held_at(farm, "bytes:half", where="nas") as held:
+        moved = farm.move_local_plots()
+        assert moved.returncode == 1, "the plot that is arriving cannot move too"
+        assert "it is arriving already" in moved.stderr
+        assert {path.name: path.parent for path in farm.stored()} == {local.name: farm.drives[1]}
+        held.go_on()
+        held.finish()
+    assert (farm.drives[0] / arriving.name).exists()
+    assert farm.move_local_plots().returncode == 0
+    assert not same.exists()
+    audit(farm, manifest)
