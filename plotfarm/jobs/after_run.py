@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.exposure import is_exposed
+from plotfarm.base.config.loader import CHECKOUT
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
@@ -24,8 +27,18 @@ def tell(script: str, trouble: str, config: Config) -> None:
             found = [*([failed] if trouble else []), *([exposed] if is_exposed(config) else [])]
             Teller(config, state.database).see(found, [("job_failed", script), ("config_readable", str(config.path))])
         if Outbox(state.database).has_due(time.time()):
-            from plotfarm.jobs import deliver
-
-            deliver.start_in_background(config)
+            start_delivery(config)
     finally:
         state.close()
+
+
+def start_delivery(config: Config) -> None:
+    """Start a process that sends what waits: no script waits for a mail server, and it outlives the script."""
+    subprocess.Popen(
+        [sys.executable, "-m", "plotfarm.jobs.deliver", "--config", str(config.path)],
+        cwd=CHECKOUT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )

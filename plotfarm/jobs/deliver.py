@@ -2,30 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterable
 
 from plotfarm.base.condition import Condition, Severity
-from plotfarm.base.config.loader import CHECKOUT
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.alerts import Key
 from plotfarm.notify.channels import Result, configured_channels
 from plotfarm.notify.delivery import Delivered, deliver
-
-
-def start_in_background(config: Config) -> None:
-    """Start a process that sends what waits: no script waits for a mail server, and it outlives the script."""
-    subprocess.Popen(
-        [sys.executable, "-m", "plotfarm.jobs.deliver", "--config", str(config.path)],
-        cwd=CHECKOUT,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
 
 
 def send_waiting(config: Config) -> int:

@@ -71,9 +71,9 @@ def _warnings(standing: Iterable[Condition]) -> list[tuple[str, str, str]]:
 
 
 def _sentence(condition: Condition) -> str:
-    from plotfarm.reports.mails import sentence  # the templates are slow to import, and most days nothing stands
+    from plotfarm.reports.words import of_condition  # the templates are slow to import, and most days nothing stands
 
-    return sentence(condition)
+    return of_condition(condition).sentence
 
 
 def as_json(facts: FarmFacts) -> str:
