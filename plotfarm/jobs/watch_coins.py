@@ -156,7 +156,7 @@ class CoinWatch:
         total = self._book.total()
         if quiet:
             _LOG.info("The first run takes %d coins for the past; those to come are told", quiet)
-        if sys.stdout.isatty() or told:
+        if sys.stdout.isatty():  # cron would mail it
             print(f"New coins: {len(told)}, of the past: {quiet}; {in_xch(total.mojo)} XCH in all")  # noqa: T201
         if (told or back) and self._teller.wants(PER_COIN):
             from plotfarm.reports import coins as mails  # templates are slow to import, and seldom needed
