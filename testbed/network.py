@@ -29,8 +29,9 @@ def why_no_separate_host() -> str | None:
     made = subprocess.run(["ip", "netns", "add", probe], capture_output=True, text=True, check=False)
     if made.returncode:
         return f"no network namespaces here: {made.stderr.strip()}"
+    inside = subprocess.run(["ip", "-n", probe, "link"], capture_output=True, text=True, check=False)
     _ip("netns", "delete", probe)
-    return None
+    return f"network namespaces cannot be entered here: {inside.stderr.strip()}" if inside.returncode else None
 
 
 class SeparateHost:

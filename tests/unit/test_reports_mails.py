@@ -481,7 +481,11 @@ def trouble_with_coins(directory):
     assert ask_wallet(config, coins, teller) is None
     told += [one.condition for one in AlertBook(state.database).standing().values()]
     with WalletServer(directory / "config/ssl") as wallet:
-        ask_wallet(replace(config, coins=Coins(wallet_rpc=True, wallet_port=wallet.port)), coins, teller)
+        ask_wallet(
+            replace(config, coins=Coins(wallet_rpc=True, wallet_host=wallet.address, wallet_port=wallet.port)),
+            coins,
+            teller,
+        )
     told += [one.condition for one in AlertBook(state.database).standing().values()]
     state.close()
     return told
