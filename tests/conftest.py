@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from testbed.farm import Farm
 from testbed.plots import PlotShop
@@ -14,6 +15,14 @@ from testbed.plots import PlotShop
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--long", action="store_true", help="also run the longer modes, marked `long`")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A red check has to be about the change: property tests try the same examples each time, and others with --long.
+    # None has a limit in time: the machine may be busy.
+    settings.register_profile("steady", deadline=None, derandomize=True)
+    settings.register_profile("searching", deadline=None)
+    settings.load_profile("searching" if config.getoption("--long") else "steady")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
