@@ -35,6 +35,7 @@ from plotfarm.transfer.storage import DriveFailed, Refused, Reserved
 _LOG = logging.getLogger(__name__)
 _GIVE_UP_AFTER = 3  # failures in a row: it is not the plot then
 _LOCK_UPDATE_SECONDS = 1.0
+_RETRY_SECONDS = 10.0  # a drive may also become free because an arrival over the network has ended
 
 
 def run(config: Config, *, dry_run: bool) -> int:
@@ -73,16 +74,17 @@ class MovingRun:
         self._avoided: dict[str, set[str]] = {}  # plot -> identities of drives that could not take it
         self._moved = self._moved_before = self._failed_in_a_row = 0
         self._bars = Bars(None)
-        self._noted = 0.0
+        self._noted = self._next_start = 0.0  # time.monotonic()
 
     def run(self) -> int:
         """Move until nothing that is finished is left, also what finishes meanwhile."""
         teller = None if self._dry_run else Teller(self._config, self._state.database)
         online = directories_on_drives(self._config)
         for condition in online:
-            message = "{directory} is on the plot drive {drive}, which gets plots too: drive_manager.py -off {drive}"
-            _LOG.warning("%s", message.format(**condition.facts))
-            self._screen.complain(message.format(**condition.facts))
+            words = "{directory} is on the plot drive {drive}, which gets plots too: drive_manager.py -off {drive}"
+            message = words.format(**condition.facts)
+            _LOG.warning("%s", message)
+            self._screen.complain(message)
         self._queue.extend(self._plots.begin(teller))
         try:
             with self._screen.bars() as self._bars:
@@ -97,7 +99,13 @@ class MovingRun:
         return self._finish()
 
     def _start_moves(self) -> bool:
-        """Begin what can begin; True if anything is on its way then."""
+        """Begin what can begin; True if anything is on its way then.
+
+        Looking for a place asks every drive, so it is done when something may have changed, not at every word.
+        """
+        if self._moves and time.monotonic() < self._next_start:
+            return True
+        self._next_start = time.monotonic() + _RETRY_SECONDS
         while True:
             for candidate in list(self._queue):
                 if len(self._moves) >= self._settings.moves or self._failed_in_a_row >= _GIVE_UP_AFTER:
@@ -179,6 +187,7 @@ class MovingRun:
         self._moves.remove(move)
         self._bars.remove(move.plot.name)
         move.end()
+        self._next_start = 0.0
 
     def _settle(self, move: Move) -> None:
         """Say that a plot is moved."""
@@ -224,10 +233,10 @@ class MovingRun:
 def directories_on_drives(config: Config) -> list[Condition]:
     """Return a condition for each plot directory on a drive that gets plots; ConfigurationError if it is a drive."""
     offlined, found = read_offlined(config.paths.state), []
+    places = [(drive, os.path.realpath(drive.mountpoint)) for drive in find_drives(config.drives)]
     for directory in config.local_plots.plot_directories:
         real = os.path.realpath(directory)
-        for drive in find_drives(config.drives):
-            place = os.path.realpath(drive.mountpoint)
+        for drive, place in places:
             if real == place:
                 raise ConfigurationError(
                     f"[local_plots] plot_directories: {directory} is a plot drive itself; name a directory that is none"

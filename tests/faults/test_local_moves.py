@@ -9,8 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from plotfarm.base.config.loader import load
+from plotfarm.base.locks import Lock
+from plotfarm.base.state import State
 from plotfarm.drives.model import MARKER
 from plotfarm.drives.reservations import Reservations
+from plotfarm.jobs.drive_storage import DriveStorage
+from plotfarm.jobs.move_plots import MovingRun
 from testbed.mounts import LoopDrive, mount_small, private_mounts, why_no_mounts
 from testbed.plots import PlotShop
 from tests.faults.local_scene import local_scene
@@ -62,6 +67,25 @@ def test_several_plots_move_at_once_each_to_a_drive_of_its_own(tmp_path: Path, s
         assert first.pid in {process.pid for process in scene.stopped()}
         scene.rest()  # the others wait until a drive is free
         assert scene.status() == 0
+        scene.audit(finished=True)
+
+
+def test_what_waits_for_a_drive_does_not_ask_all_drives_at_every_word(tmp_path: Path, monkeypatch) -> None:
+    with local_scene(tmp_path, drives=2, local_plots__max_mb_per_second=2) as scene:
+        scene.add(*(unknown_plot(scene.far, f"slow {number}", 3_000_000) for number in range(3)))
+        asked, settle = [], DriveStorage.settle
+
+        def counted(storage: DriveStorage, *arguments: object) -> object:
+            asked.append(arguments)
+            return settle(storage, *arguments)
+
+        monkeypatch.setattr(DriveStorage, "settle", counted)
+        config = load(scene.farm.nas.config)
+        state = State(config.paths.state)
+        with Lock(config.paths.locks / "move_local_plots.lock") as lock:
+            assert MovingRun(config, lock, state, dry_run=False).run() == 0
+        state.close()
+        assert len(asked) <= 5  # one for each plot, and for the one that waits when a drive becomes free
         scene.audit(finished=True)
 
 
