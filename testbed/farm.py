@@ -27,7 +27,7 @@ from testbed.sshd import PrivateSshd
 # "section.key" -> value, as in plot_manager_config; an empty value leaves the key out.
 Settings = Mapping[str, object]
 
-_SETTINGS: dict[str, object] = {
+SETTINGS: dict[str, object] = {
     "system_logging.log_level": "DEBUG",
     "plotter.settle_seconds": 0,
     "plotter.warn_hours_left": 0,
@@ -48,7 +48,7 @@ class Side:
         self.logs, self.state, self.locks = (directory / name for name in ("logs", "state", "locks"))
         directory.mkdir(parents=True)
         paths = {f"paths.{name}": directory / name for name in ("logs", "state", "locks")}
-        self.configure({**_SETTINGS, **paths, **settings})
+        self.configure({**SETTINGS, **paths, **settings})
 
     def configure(self, settings: Settings) -> None:
         """Write the whole configuration anew from `settings`."""

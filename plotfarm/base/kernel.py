@@ -10,6 +10,7 @@ import signal
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _RENAME_NOREPLACE = 1
+_IN_NONBLOCK, _IN_CLOEXEC, _IN_CLOSE_WRITE = 0o4000, 0o2000000, 8
 _SYNC_FILE_RANGE_WAIT_BEFORE, _SYNC_FILE_RANGE_WRITE, _SYNC_FILE_RANGE_WAIT_AFTER = 1, 2, 4
 
 
@@ -32,6 +33,20 @@ def rename_without_replacing(directory: int, old: str, new: str) -> None:
         raise OSError(number, os.strerror(number), new)
     os.link(old, new, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
     os.unlink(old, dir_fd=directory)
+
+
+def watch_closing(directory: str | os.PathLike[str]) -> int | None:
+    """Return a descriptor that is readable when a file in `directory` that was open for writing is closed.
+
+    inotify(7); None if this user has too many of them.
+    """
+    descriptor: int = _libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
+    if descriptor < 0:
+        return None
+    if _libc.inotify_add_watch(descriptor, os.fsencode(directory), _IN_CLOSE_WRITE) < 0:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def start_writing_back(descriptor: int, offset: int, length: int) -> None:

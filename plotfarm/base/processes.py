@@ -27,12 +27,19 @@ class Completed:
     errors: str
 
 
-def run_as_batch() -> None:
+def run_as_batch(niceness: int = 0, io_priority: str = "normal") -> None:
     """Have the scheduler treat this process, and those it starts, as batch work: sched(7), SCHED_BATCH.
 
     They interrupt others less, so plotting and harvesting go first, and move more at one go when their turn comes.
+    `niceness` (0-19) leaves them more of the processors; `io_priority` `idle` the disks while anybody else wants them.
     """
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    if niceness:
+        os.setpriority(os.PRIO_PROCESS, 0, max(niceness, os.getpriority(os.PRIO_PROCESS, 0)))
+    if io_priority == "idle":
+        import psutil  # takes a while, and is seldom wanted
+
+        psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
 
 
 def find_program(name: str) -> str | None:

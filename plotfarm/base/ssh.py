@@ -75,9 +75,10 @@ class Connection:
             "-o", f"ControlPath={self._socket}",
         ]  # fmt: skip
         self._master: subprocess.Popen[bytes] | None = None
+        self.deadline = 0.0  # of the handshake, time.monotonic()
 
-    def open(self) -> None:
-        """Do the handshake; NasUnavailable with what ssh said and a remedy if it fails."""
+    def begin(self) -> None:
+        """Begin the handshake; `went_up` tells how it goes, when `fileno` is readable or the limit has passed."""
         with open(self._errors, "ab") as errors:
             # The local command runs when the connection is up and its control socket listens: the signal to go on.
             self._master = spawn(
@@ -85,11 +86,29 @@ class Connection:
                  "-o", "LocalCommand=echo up", "-N", "--", self.host],
                 stdout=subprocess.PIPE, stderr=errors,
             )  # fmt: skip
-        assert self._master.stdout is not None
-        ready, _, _ = select.select([self._master.stdout], [], [], self._limit + 5)
+        self.deadline = time.monotonic() + self._limit + 5
+
+    def fileno(self) -> int:
+        """Return the descriptor that is readable when the handshake has ended, one way or the other."""
+        assert self._master is not None and self._master.stdout is not None
+        return self._master.stdout.fileno()
+
+    def went_up(self) -> bool:
+        """Tell whether the handshake is done, False while it goes on; NasUnavailable with a remedy if it failed."""
+        assert self._master is not None and self._master.stdout is not None
+        ready, _, _ = select.select([self], [], [], 0)
+        if not ready and time.monotonic() < self.deadline:
+            return False
         if not ready or self._master.stdout.readline().strip() != b"up":
             end(self._master)
             raise NasUnavailable(f"cannot reach {self.host} by ssh: {self._explanation()}")
+        return True
+
+    def open(self) -> None:
+        """Do the handshake; NasUnavailable with what ssh said and a remedy if it fails."""
+        self.begin()
+        while not self.went_up():
+            select.select([self], [], [], max(0.0, self.deadline - time.monotonic()))
 
     def _explanation(self) -> str:
         words = tail(self._errors.read_text(errors="replace")) or "no answer"

@@ -34,9 +34,9 @@ def choose_drive(config: Config) -> int:
         _LOG.info("drive_manager is running already (%s), Exiting", busy)
         return 0
     with lock:
-        remove_leftovers(config)
         state = State(config.paths.state)
         try:
+            remove_leftovers(config, state)
             return _one_run(config, state)
         finally:
             state.close()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from plotfarm.base.config.sections import Config
-from plotfarm.base.locks import LockBusy
+from plotfarm.base.locks import Lock, LockBusy
 from plotfarm.base.state import Room, State, Transfer
 from plotfarm.base.units import format_bytes
 from plotfarm.drives.choose import in_order, judge
@@ -18,15 +20,27 @@ from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.drives.opening import is_still_mounted, open_mounted
 from plotfarm.drives.probe import probe
 from plotfarm.drives.reservations import Reservations, leftover_plots
+from plotfarm.jobs.arrival_limits import ArrivalLimits
 from plotfarm.jobs.fitness import unfit_drives
 from plotfarm.jobs.leftovers import remove_leftovers
-from plotfarm.plots.names import escaped, refuse_name
-from plotfarm.transfer.protocol import Offer
+from plotfarm.plots.names import PART_SUFFIX, escaped, refuse_name
+from plotfarm.transfer.protocol import Capacity, Offer
 from plotfarm.transfer.storage import Arrived, Present, Refused, Reserved
+from plotfarm.transfer.unfinished import Part, UnfinishedArrivals
 from plotfarm.transfer.writer import Place, Recorded
 
-_DAY_SECONDS = 86400.0
+_LOG = logging.getLogger(__name__)
 _KINDS = ("v1", "bladebit", "plot2", "gplot", "unknown")
+
+
+@dataclass(frozen=True)
+class _View:
+    """The drives as they are just now, and what is arriving on them."""
+
+    survey: Survey
+    readings: list[Reading]
+    arrivals: list[Arrival]
+    current: str  # mountpoint
 
 
 class DriveStorage:
@@ -35,31 +49,62 @@ class DriveStorage:
     def __init__(self, config: Config, state: State, plotter: str) -> None:
         self._config, self._state, self._plotter = config, state, plotter
         self._reservations = Reservations(config.paths.locks)
+        self._unfinished = UnfinishedArrivals(state.database)
+        self._limits = ArrivalLimits(config, state, plotter)
+        self.welcome, self.settled, self.changes = self._limits.welcome, self._limits.settled, self._limits.changes
+
+    def _look(self, names: Sequence[str] = ()) -> _View:
+        """Ask every drive once, for its room and for plots of these names."""
+        config = self._config
+        current = as_mountpoint(config.plotting_drives.current_plotting_drive)
+        found = survey(config.drives, current, self._state.known_drives())
+        with self._reservations.mutex():
+            arrivals = self._reservations.arrivals()
+        every = [*names, *(arrival.plot for arrival in arrivals)]
+        readings = probe(found.drives, every, config.drives.probe_seconds, config.paths.locks)
+        return _View(found, readings, arrivals, current)
+
+    def _judge(self, view: _View, size: int) -> list[Verdict]:
+        config = self._config
+        offlined, unfit = read_offlined(config.paths.state), unfit_drives(config, self._state)
+        return judge(view.readings, view.arrivals, offlined, size, config.drives.minimum_free_bytes, unfit)
+
+    def room(self, size: int) -> Capacity:
+        """Tell how many plots of a size fit on the drives, how many may arrive now, and why if none."""
+        view = self._look()
+        verdicts = self._judge(view, size)
+        usable = [verdict for verdict in verdicts if verdict.usable]
+        free = sum(not verdict.busy for verdict in usable)
+        plots = sum(verdict.room_plots for verdict in usable)
+        why = "" if plots else _no_room(size, verdicts, view.survey, set())
+        if why:
+            _LOG.warning("Asked for room: %s", why)
+        return Capacity(plots, self._limits.free_arrivals(view.arrivals, free), why)
 
     def settle(self, offer: Offer, leave_out: set[str]) -> Reserved | Present | Refused:
         """Refuse the offer, find the plot already here, or reserve the best drive for it."""
         refused = self._refuse_offer(offer)
         if refused:
             return refused
-        config = self._config
+        parts = self._unfinished.all()
+        part = self._part_of(offer, parts)
         if not offer.dry_run:
-            remove_leftovers(config, plot=offer.name)
-        current = as_mountpoint(config.plotting_drives.current_plotting_drive)
-        found = survey(config.drives, current, self._state.known_drives())
-        with self._reservations.mutex():
-            arrivals = self._reservations.arrivals()
-        names = [offer.name, *(arrival.plot for arrival in arrivals)]
-        readings = probe(found.drives, names, config.drives.probe_seconds, config.paths.locks)
-        answer = self._find(offer, readings, arrivals) or self._over_quota(offer, arrivals)
+            remove_leftovers(self._config, self._state, plot=offer.name, but_on=part.identity if part else "")
+        view = self._look([offer.name])
+        answer = self._find(offer, view) or self._limits.over_quota(offer, view.arrivals, list(parts.values()))
         if answer:
             return answer
-        offlined, unfit = read_offlined(config.paths.state), unfit_drives(config, self._state)
-        verdicts = judge(readings, arrivals, offlined, offer.size, config.drives.minimum_free_bytes, unfit)
+        verdicts = self._judge(view, offer.size)
         usable = [
-            verdict for verdict in in_order(verdicts, config.drives.policy, current)
+            verdict for verdict in in_order(verdicts, self._config.drives.policy, view.current)
             if verdict.drive.identity not in leave_out
         ]  # fmt: skip
-        return self._reserve(offer, usable) or Refused(_no_room(offer, verdicts, found, leave_out))
+        if part and part.identity not in leave_out:
+            usable = [*self._with_room_of_part(part, view), *usable]
+        busy = any(each.usable and each.busy and each.drive.identity not in leave_out for each in verdicts)
+        reserved = self._reserve(offer, usable, part, leave_out)
+        why = _no_room(offer.size, verdicts, view.survey, leave_out)
+        return reserved or Refused(why, busy=busy or bool(usable))
 
     def _refuse_offer(self, offer: Offer) -> Refused | None:
         if reason := refuse_name(offer.name):
@@ -71,21 +116,22 @@ class DriveStorage:
             self._state.record_room(Room(self._plotter, offer.plot_directory, time.time(), *reading))
         return None
 
-    def _over_quota(self, offer: Offer, arrivals: Sequence[Arrival]) -> Refused | None:
-        """Refuse what would take this plotter over its daily quota; what is still arriving from it counts too."""
-        quota = self._config.receiving.daily_quota_bytes
-        if not quota:
-            return None
-        used = self._state.stored_bytes_since(self._plotter, time.time() - _DAY_SECONDS)
-        used += sum(arrival.bytes for arrival in arrivals if arrival.plotter == self._plotter)
-        if used + offer.size <= quota:
-            return None
-        came = f"{format_bytes(used)} came from {self._plotter}"
-        return Refused(f"the quota of {format_bytes(quota)} in 24 hours is used up ({came})")
+    def _with_room_of_part(self, part: Part, view: _View) -> list[Verdict]:
+        """Return the drive of an interrupted arrival if the rest of it can come: what is there has its room already."""
+        readings = [reading for reading in view.readings if reading.drive.identity == part.identity]
+        there = sum(reading.allocated.get(part.plot + PART_SUFFIX, 0) for reading in readings)
+        verdicts = self._judge(replace(view, readings=readings), max(1, part.bytes - there))
+        return [verdict for verdict in verdicts if verdict.usable and not verdict.busy]
 
-    def _find(self, offer: Offer, readings: Sequence[Reading], arrivals: Sequence[Arrival]) -> Present | Refused | None:
+    def _part_of(self, offer: Offer, parts: Mapping[str, Part]) -> Part | None:
+        """Return what an interrupted arrival has left of this very plot."""
+        part = parts.get(offer.name)
+        same = part and (part.bytes, part.plot_id, part.plotter) == (offer.size, offer.id, self._plotter)
+        return part if same and not offer.dry_run else None
+
+    def _find(self, offer: Offer, view: _View) -> Present | Refused | None:
         """Tell whether a plot of this name is here or on its way."""
-        for arrival in arrivals:
+        for arrival in view.arrivals:
             if arrival.plot == offer.name and arrival.alive:
                 return Refused(f"it is arriving already, from {arrival.plotter}")
             if arrival.plot == offer.name and arrival.publishing:
@@ -94,19 +140,21 @@ class DriveStorage:
             transfer for transfer in self._state.transfers(plot=offer.name, limit=20)
             if transfer.result in ("stored", "have")
         ]  # fmt: skip
-        for reading in readings:
+        for reading in view.readings:
             if offer.name in reading.found:
                 recorded = _recorded(past, os.path.join(reading.drive.mountpoint, offer.name))
                 return Present(_place(reading.drive), reading.drive.name, reading.found[offer.name], recorded)
-        silent = {reading.drive.mountpoint: reading.problem for reading in readings if reading.problem}
+        silent = {reading.drive.mountpoint: reading.problem for reading in view.readings if reading.problem}
         for transfer in past:
             place = os.path.dirname(transfer.target)
             if place in silent:
                 return Refused(f"it was stored on {place}, and that drive cannot be asked now: {silent[place]}")
         return None
 
-    def _reserve(self, offer: Offer, usable: Sequence[Verdict]) -> Reserved | None:
-        """Take the lock of the first drive that nobody else has taken meanwhile."""
+    def _reserve(
+        self, offer: Offer, usable: Sequence[Verdict], part: Part | None, leave_out: set[str]
+    ) -> Reserved | None:
+        """Take the lock of the first drive that nobody else has taken meanwhile, if it is this plot's turn."""
         for verdict in usable:
             drive = verdict.drive
             if offer.dry_run:
@@ -114,7 +162,12 @@ class DriveStorage:
             with self._reservations.mutex():
                 if is_offlined(drive, read_offlined(self._config.paths.state)):
                     continue  # taken offline a moment ago
-                if any(other.plot == offer.name and other.alive for other in self._reservations.arrivals()):
+                arrivals = self._reservations.arrivals()
+                if any(other.plot == offer.name and other.alive for other in arrivals):
+                    return None
+                taken = {arrival.identity for arrival in arrivals}
+                free = len({each.drive.identity for each in usable} - taken - leave_out)
+                if not self._limits.is_our_turn(arrivals, self._limits.free_arrivals(arrivals, free)):
                     return None
                 try:
                     lock = self._reservations.take(
@@ -122,13 +175,31 @@ class DriveStorage:
                     )
                 except LockBusy:
                     continue
-            leftovers = leftover_plots(lock.previous)
-            lock.update(parts=[*leftovers, offer.name])
-            return Reserved(_place(drive), drive.name, drive.identity, lock, leftovers)
+            return self._prepared(offer, drive, lock, part)
         return None
+
+    def _prepared(self, offer: Offer, drive: Drive, lock: Lock, part: Part | None) -> Reserved:
+        """Say in the lock whose NAME.part may lie on the drive, and tell which of those may stay."""
+        left = leftover_plots(lock.previous)
+        resumable = {plot for plot, each in self._unfinished.all().items() if each.identity == drive.identity}
+        kept = tuple(plot for plot in left if plot in resumable and plot != offer.name)
+        leftovers = tuple(plot for plot in left if plot not in kept and plot != offer.name)
+        lock.update(parts=[*kept, *leftovers, offer.name])
+        here = part if part and part.identity == drive.identity else None
+        if here is None:
+            self._unfinished.forget(offer.name)
+        return Reserved(
+            _place(drive), drive.name, drive.identity, lock, leftovers, kept,
+            here.segments if here else (), here.inode if here else 0, drive.device_number,
+        )  # fmt: skip
+
+    def known_good(self, offer: Offer, reserved: Reserved, segments: tuple[str, ...], inode: int) -> None:
+        """Record that these segments of an arrival would survive anything."""
+        self._unfinished.note(Part(offer.name, reserved.identity, self._plotter, offer.size, offer.id, inode, segments))
 
     def stored(self, arrived: Arrived) -> None:
         """Record the transfer: the reports count it, and drive_manager.py tells of it."""
+        self._unfinished.forget(arrived.offer.name)
         self._record(arrived.offer, arrived.path, arrived.seconds, arrived.result, arrived)
 
     def failed(self, offer: Offer, reason: str, seconds: float) -> None:
@@ -160,7 +231,7 @@ def _place(drive: Drive) -> Place:
     )  # fmt: skip
 
 
-def _no_room(offer: Offer, verdicts: Sequence[Verdict], found: Survey, leave_out: set[str]) -> str:
+def _no_room(size: int, verdicts: Sequence[Verdict], found: Survey, leave_out: set[str]) -> str:
     """Say why no drive can take the plot, drives with the same reason together."""
     reasons: dict[str, list[str]] = {}
     for verdict in (*verdicts, *found.passed_over):
@@ -168,4 +239,4 @@ def _no_room(offer: Offer, verdicts: Sequence[Verdict], found: Survey, leave_out
         why = "a plot is arriving there" if verdict.usable and verdict.busy else why
         reasons.setdefault(why, []).append(verdict.drive.name)
     listed = "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
-    return f"no drive can take {format_bytes(offer.size)} now ({listed or 'there is no plot drive: check [drives]'})"
+    return f"no drive can take {format_bytes(size)} now ({listed or 'there is no plot drive: check [drives]'})"

@@ -9,8 +9,6 @@ import socket
 import time
 from collections import deque
 
-import psutil
-
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError, PlotfarmError, TransferFailed
@@ -50,9 +48,7 @@ def run(config: Config, *, dry_run: bool) -> int:
         Screen().say("Plots are being moved already: nothing to do.")
         return 0
     with lock:
-        run_as_batch()
-        if config.local_plots.io_priority == "idle":
-            psutil.Process().ionice(psutil.IOPRIO_CLASS_IDLE)
+        run_as_batch(io_priority=config.local_plots.io_priority)
         state = State(config.paths.state)
         try:
             return MovingRun(config, lock, state, dry_run).run()

@@ -1,4 +1,4 @@
-"""receive_plot.sh: what ssh starts on the NAS. Takes one plot in, or ends stale listeners; nothing else.
+"""receive_plot.sh: what ssh starts on the NAS. Takes plots in, or ends stale listeners; nothing else.
 
 Verbs: `receive` (the conversation of plotfarm/transfer) and `kill_nc`. As the forced command of a restricted key
 the verb comes in SSH_ORIGINAL_COMMAND, and everything but these verbs is refused.
@@ -72,12 +72,12 @@ def receive(config: Config, plotter: str, ssh_address: str) -> int:
             "[transfer] data_address"
         )
     refuse_network_directory(config.paths.locks)
-    run_as_batch()
+    run_as_batch(config.transfer.niceness, config.transfer.io_priority)
     settings = config.transfer
     channel = Channel(0, 1, settings.beat_seconds, settings.silence_seconds, "the plotter")
     state = State(config.paths.state)
     try:
-        Receiver(channel, settings, DriveStorage(config, state, plotter), address, config.paths.locks).run()
+        Receiver(channel, config, DriveStorage(config, state, plotter), address).run()
     finally:
         state.close()
     return 0

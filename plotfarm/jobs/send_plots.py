@@ -1,4 +1,4 @@
-"""plot_manager.py: sends every finished plot to a NAS, one after the other, and removes what is safely there."""
+"""plot_manager.py: sends every finished plot to a NAS, several at once, and removes what is safely there."""
 
 from __future__ import annotations
 
@@ -6,30 +6,37 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Any
 
 from plotfarm.base.config.sections import Config
-from plotfarm.base.errors import ConfigurationError, NasUnavailable, TransferFailed
+from plotfarm.base.errors import ConfigurationError, NasUnavailable, PlotfarmError, TransferFailed
 from plotfarm.base.locks import Lock, LockBusy, refuse_network_directory
 from plotfarm.base.processes import run_as_batch
 from plotfarm.base.ssh import remove_leftovers
 from plotfarm.base.state import State, Transfer
 from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.drives.smart.disks import spinning_disk
+from plotfarm.jobs.dispatch import Berth, Dispatch, Job
 from plotfarm.jobs.finished_plots import FinishedPlots
-from plotfarm.jobs.nas_link import NasLink
 from plotfarm.jobs.sending_trouble import tell_of_trouble
 from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped
 from plotfarm.plots.plotfile import Candidate, PlotFile, PlotFileError
-from plotfarm.reports.progress import Screen
+from plotfarm.reports.progress import Bars, Screen
 from plotfarm.transfer.protocol import Offer
 from plotfarm.transfer.send import Delivered, PlotRefused
 from plotfarm.transfer.source import open_source, remove_source
+from plotfarm.transfer.stream import LinkLost, Stream
+from plotfarm.transfer.unfinished import SentSegments
 
 _LOG = logging.getLogger(__name__)
 _GIVE_UP_AFTER = 3  # failures in a row: it is not the plot then
 _LOCK_UPDATE_SECONDS = 1.0
+_LOOK_SECONDS = 10.0  # for plots that have finished while others are on their way
+_CLEANING_UP_SECONDS = 30.0  # a stream may still be leaving a NAS that is silent when it gets the next plot
+_PATIENCE_SECONDS = 60.0  # so long a plot waits for its turn at a NAS before all are asked again
 
 
 def run(config: Config, *, dry_run: bool) -> int:
@@ -46,7 +53,7 @@ def run(config: Config, *, dry_run: bool) -> int:
         return 0
     with lock:
         _LOG.debug("Checkfile Does Not Exist")
-        run_as_batch()
+        run_as_batch(config.transfer.niceness, config.transfer.io_priority)
         remove_leftovers(config.paths.locks)
         state = State(config.paths.state)
         try:
@@ -55,8 +62,23 @@ def run(config: Config, *, dry_run: bool) -> int:
             state.close()
 
 
+@dataclass
+class Sending:
+    """A plot on its way."""
+
+    job: Job
+    berth: Berth
+    source: int  # descriptor
+    started: float  # time.monotonic
+    since: float  # Unix time
+    progress: float  # Unix time when a byte moved last
+    done: int = 0
+    offset: int = 0
+    drive: str = ""
+
+
 class SendingRun:
-    """One run: the plots, the NAS, and what came of it."""
+    """One run: what waits, what is on its way, and what came of it."""
 
     def __init__(self, config: Config, lock: Lock, state: State, dry_run: bool) -> None:
         self._config, self._lock, self._state, self._dry_run = config, lock, state, dry_run
@@ -70,152 +92,280 @@ class SendingRun:
         minimum_bytes = testing.minimum_size_bytes if testing.testing else 0
         self._plots = FinishedPlots(directories, config, state, self._screen, minimum_bytes)
         self._trouble = self._plots.trouble
-        self._links = {host: NasLink(host, config) for host in config.nas.hosts}
-        self._sent = 0
-        self._failed_in_a_row = 0
+        self._dispatch = Dispatch(config)
+        self._segments = SentSegments(state.database)
+        self._queue: deque[Candidate] = deque()
+        self._jobs: deque[Job] = deque()
+        self._sending: dict[Stream, Sending] = {}
+        self._bars = Bars(None)
+        self._streams = 1 if dry_run else config.plotter.streams
+        self._sent = self._sent_before = self._failed_in_a_row = 0
+        self._looked = self._begun = time.monotonic()
+        self._noted = 0.0
 
     def run(self) -> int:
-        """Send until nothing that is finished is left, also what finishes meanwhile."""
+        """Send until nothing that is finished is left, also what finishes meanwhile, or the time is over."""
         teller = None if self._dry_run else Teller(self._config, self._state.database)
-        candidates = self._plots.begin(teller)
+        self._queue.extend(self._plots.begin(teller))
         try:
-            while self._one_pass(candidates):
-                candidates = self._plots.again()
+            with self._screen.bars() as self._bars:
+                while self._begin_what_can() or self._sending:
+                    self._follow()
         finally:
-            for link in self._links.values():
-                link.close()
+            self._dispatch.close()
+            for sending in self._sending.values():
+                os.close(sending.source)
         if teller is not None:
+            self._trouble.silent |= {
+                h: why for h, why in self._dispatch.silent.items() if h not in self._trouble.reached
+            }
             tell_of_trouble(self._trouble, self._config, teller)
         return self._finish()
 
-    def _one_pass(self, candidates: Sequence[Candidate]) -> bool:
-        """Consider each plot; True if it is worth looking for more that finished meanwhile."""
-        sent_before = self._sent
-        for candidate in candidates:
-            self._consider(candidate)
-            if self._failed_in_a_row >= _GIVE_UP_AFTER or not self._usable_links():
-                return False
-        return self._sent > sent_before
+    # ---- What begins ----
 
-    def _usable_links(self) -> list[NasLink]:
-        return [link for link in self._links.values() if not link.unavailable]
+    @property
+    def _is_over(self) -> bool:
+        """Whether nothing new may begin."""
+        limit = self._config.plotter.longest_run_minutes * 60
+        too_late = bool(limit) and time.monotonic() - self._begun > limit
+        return too_late or self._failed_in_a_row >= _GIVE_UP_AFTER
 
-    def _consider(self, candidate: Candidate) -> None:
-        """Send one plot if it may travel; whatever is wrong with it stays with it."""
-        shown = escaped(candidate.name)
+    def _begin_what_can(self) -> bool:
+        """Begin what can begin; True if something that waits may begin yet without one of those on their way ending."""
+        if self._is_over:
+            self._jobs.clear()
+            return False
+        self._fill()
+        begun = True
+        while begun and not self._is_over:
+            begun = False
+            for job in list(self._jobs):
+                may_begin = job in self._jobs and len(self._sending) < self._streams
+                if may_begin and not self._is_disk_busy(job.plot):
+                    begun = self._try(job) or begun
+            self._fill()
+        return bool(self._jobs) and not self._sending
+
+    def _fill(self) -> None:
+        """Look at waiting plots until there are as many jobs as streams; look for new ones when none is left."""
+        if not self._queue and self._is_time_to_look():
+            self._looked, self._sent_before = time.monotonic(), self._sent
+            self._queue.extend(self._plots.again())
+        while self._queue and len(self._jobs) < self._streams:
+            candidate = self._queue.popleft()
+            try:
+                if plot := self._plots.finished(candidate):
+                    self._jobs.append(Job(plot, self._state.journal_nas(str(plot.path))))
+            except PlotFileError as error:
+                self._plots.fail(f"{escaped(candidate.name)}: {error}", candidate)
+
+    def _is_time_to_look(self) -> bool:
+        if self._sending:
+            return time.monotonic() - self._looked > _LOOK_SECONDS
+        return self._sent > self._sent_before and not self._jobs
+
+    def _is_disk_busy(self, plot: PlotFile) -> bool:
+        """Tell whether enough plots are read from the spinning disk that this one lies on."""
+        disk = spinning_disk(plot.device)
+        same = sum(spinning_disk(each.job.plot.device) == disk for each in self._sending.values())
+        return bool(disk) and same >= self._config.plotter.streams_from_one_disk
+
+    def _try(self, job: Job) -> bool:
+        """Begin to send a plot if a NAS is ready for it; True if its turn is over, well or not."""
+        shown = escaped(job.plot.name)
         try:
-            if plot := self._plots.finished(candidate):
-                self._send(plot)
-                self._failed_in_a_row = 0
+            berth = self._dispatch.berth(job)
+            if berth is None:
+                return bool(job.refusals) and not self._sending and not self._dispatch.is_waiting
+            self._jobs.remove(job)
+            self._send(job, berth)
         except NasUnavailable as error:  # told of as such, and not for each plot
             self._plots.fail(f"{shown}: {error}")
-        except (PlotRefused, PlotFileError, TransferFailed) as error:
-            self._failed_in_a_row += isinstance(error, TransferFailed)
-            self._plots.fail(f"{shown}: {error}", candidate)
-
-    def _send(self, plot: PlotFile) -> None:
-        """Offer the plot to the NAS that may have it already, else to each in order until one takes it."""
-        _LOG.info("We will process this plot next: %s", plot.name)
-        links = self._usable_links()
-        last = self._state.journal_nas(str(plot.path))
-        if last in self._links:
-            links = [self._links[last]]
-            if links[0].unavailable:
-                raise NasUnavailable(f"it may be on {last} already, which cannot be asked now")
-        refusals: list[str] = []
-        silent: list[str] = []
-        for link in links:
-            try:
-                self._send_to(link, plot)
-                self._trouble.reached.add(link.host)
-                return
-            except PlotRefused as error:
-                self._trouble.reached.add(link.host)
-                self._state.journal_remove(str(plot.path))
-                if not error.retry:
-                    raise
-                refusals.append(f"{link.host}: {error}")
-            except NasUnavailable as error:
-                self._trouble.silent[link.host] = str(error)
-                silent.append(str(error))
-        if refusals:
-            raise PlotRefused("; ".join(refusals + silent), retry=True)
-        raise NasUnavailable("; ".join(silent) or "no NAS can be reached")
-
-    def _send_to(self, link: NasLink, plot: PlotFile) -> None:
-        offer = self._offer(plot)
-        link.open()
-        if self._dry_run:
-            path, present = link.where(offer)
-            verb = "is already at" if present else "would go to"
-            self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {link.host}:{path}")
-            _LOG.info("Dry run: %s %s %s:%s", plot.name, verb, link.host, path)
-            return
-        _LOG.info("Processing Plot: %s", plot.path)
-        started = time.monotonic()
-        source = open_source(plot)
-        self._state.journal_write(str(plot.path), link.host)
-        try:
-            with self._screen.progress(plot.name, plot.size, link.host) as bar:
-                noted = 0.0
-
-                def moved(done: int) -> None:
-                    nonlocal noted
-                    now = time.monotonic()
-                    if now - noted > _LOCK_UPDATE_SECONDS:
-                        noted = now
-                        self._lock.update(
-                            plot=plot.name, nas=link.host, bytes=plot.size, done=done, progress=time.time()
-                        )
-                        bar(done)
-
-                delivered = link.deliver(offer, source, moved)
+            self._jobs.remove(job)
+            if not any(nas.is_usable for nas in self._dispatch.all.values()):
+                self._jobs.clear()
+                self._queue.clear()
+        except PlotRefused as error:
+            self._jobs.remove(job)
+            self._plots.fail(f"{shown}: {error}", job.plot)
         except TransferFailed as error:
-            self._record(plot, link, None, time.monotonic() - started, str(error))
-            link.end_stale_listeners()
-            raise
-        finally:
-            os.close(source)
-        self._settle(plot, link, delivered, time.monotonic() - started)
+            self._fail(f"{shown}: {error}", job.plot)
+        return True
 
-    def _settle(self, plot: PlotFile, link: NasLink, delivered: Delivered, seconds: float) -> None:
+    def _send(self, job: Job, berth: Berth) -> None:
+        """Hand a plot to a stream; TransferFailed if it cannot be opened any more."""
+        plot, offer = job.plot, self._offer(job.plot)
+        now = time.time()
+        source = open_source(plot)
+        self._sending[berth.stream] = Sending(job, berth, source, time.monotonic(), now, now)
+        if self._dry_run:
+            return berth.stream.where(offer)
+        _LOG.info("Processing Plot: %s", plot.path)
+        self._state.journal_write(str(plot.path), berth.nas.host)
+        berth.nas.taken()
+        self._bars.add(plot.name, plot.size, berth.nas.host)
+        berth.stream.deliver(offer, source, self._segments.known(str(plot.path), _facts(plot)))
+        return None
+
+    def _offer(self, plot: PlotFile) -> Offer:
+        offer = Offer(
+            name=plot.name, size=plot.size, kind=plot.header.kind, k=plot.header.k, id=plot.header.plot_id,
+            dry_run=self._dry_run, plot_directory=str(plot.directory), patience_seconds=_PATIENCE_SECONDS,
+        )  # fmt: skip
+        room = self._plots.rooms.get(plot.directory)
+        if room is None:
+            return offer
+        return replace(offer, free_bytes=room.free_bytes, waiting_bytes=room.waiting_bytes, hours_left=room.hours_left)
+
+    # ---- What is on its way ----
+
+    def _follow(self) -> None:
+        """Wait for what happens next, and see to it."""
+        for stream in self._dispatch.wait(list(self._sending)):
+            self._hear(self._sending[stream])
+        transfer = self._config.transfer
+        limit = transfer.silence_seconds + transfer.stall_seconds + _CLEANING_UP_SECONDS
+        for sending in [each for each in self._sending.values() if time.monotonic() - each.berth.stream.heard > limit]:
+            self._give_up(sending, LinkLost(f"the process that sends it has said nothing for {limit:g} seconds"))
+        if time.monotonic() - self._noted > _LOCK_UPDATE_SECONDS:
+            self._noted = time.monotonic()
+            self._note()
+
+    def _hear(self, sending: Sending) -> None:
+        try:
+            word = sending.berth.stream.hear()
+            if isinstance(word, dict):
+                self._on_the_way(sending, word)
+            else:
+                self._end(sending, well=True)
+                self._failed_in_a_row = 0
+                self._settle(sending, word)
+        except PlotfarmError as error:
+            self._give_up(sending, error)
+
+    def _on_the_way(self, sending: Sending, word: dict[str, Any]) -> None:
+        if word["type"] == "progress":
+            sending.done, sending.progress = word["done"], time.time()
+            self._bars.update(sending.job.plot.name, sending.done)
+        elif word["type"] == "began":
+            sending.drive, sending.offset, sending.done = word["drive"], word["offset"], word["offset"]
+            sending.since = sending.progress = time.time()
+        elif word["type"] == "segments":
+            plot = sending.job.plot
+            self._segments.note(str(plot.path), _facts(plot), tuple(word["segments"]))
+
+    def _end(self, sending: Sending, *, well: bool) -> None:
+        """Let go of a plot that is no longer on its way."""
+        if self._sending.pop(sending.berth.stream, None) is None:
+            return
+        os.close(sending.source)
+        sending.berth.nas.ended(well=well)
+        if not self._dry_run:
+            self._bars.remove(sending.job.plot.name)
+
+    def _settle(self, sending: Sending, word: Any) -> None:
         """Remember a plot that is stored and equal, and remove its source unless it shall stay."""
-        self._record(plot, link, delivered, seconds, delivered.how)
+        plot, host = sending.job.plot, sending.berth.nas.host
+        self._trouble.reached.add(host)
+        if not isinstance(word, Delivered):
+            path, present = word
+            verb = "is already at" if present else "would go to"
+            self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {host}:{path}")
+            _LOG.info("Dry run: %s %s %s:%s", plot.name, verb, host, path)
+            return
+        seconds = time.monotonic() - sending.started
+        self._record(sending, word, word.how)
         if self._config.plotter.keep_source:
             self._plots.keep(plot)
         else:
             _LOG.info("Removing: %s", plot.path)
             remove_source(plot)
         self._state.journal_remove(str(plot.path))
+        self._segments.forget(str(plot.path))
         self._sent += 1
-        speed = f"{format_duration(seconds)}, {format_bytes(plot.size / max(seconds, 1e-6))}/s"
-        how = "was there already" if delivered.how == "have" else speed
+        speed = f"{format_duration(seconds)}, {format_bytes((plot.size - sending.offset) / max(seconds, 1e-6))}/s"
+        if sending.offset:
+            speed += f", went on at {format_bytes(sending.offset)}"
+        how = "was there already" if word.how == "have" else speed
         _LOG.info(
             "Plot Sizes Match, we have a good plot move! %s is %s:%s, digest %s, %s (%s)",
-            plot.name, link.host, delivered.path, delivered.digest.plot, format_bytes(plot.size), how,
+            plot.name, host, word.path, word.digest.plot, format_bytes(plot.size), how,
         )  # fmt: skip
-        self._screen.result(f"{plot.name} -> {link.host}:{delivered.path}  ({how}, digests equal)")
+        self._screen.result(f"{plot.name} -> {host}:{word.path}  ({how}, digests equal)")
 
-    def _record(self, plot: PlotFile, link: NasLink, delivered: Delivered | None, seconds: float, result: str) -> None:
+    def _give_up(self, sending: Sending, error: PlotfarmError) -> None:
+        """End what failed: the plot waits for another NAS or link that may take it, or stays."""
+        job, berth = sending.job, sending.berth
+        was_sending = berth.stream in self._sending
+        self._end(sending, well=False)
+        shown = escaped(job.plot.name)
+        if isinstance(error, PlotRefused):
+            self._refused(job, berth, error)
+        elif isinstance(error, NasUnavailable):
+            self._dispatch.lose(berth.nas, berth.link, berth.stream, str(error))
+            self._state.journal_remove(str(job.plot.path))
+            self._jobs.appendleft(job)
+        else:
+            if was_sending:
+                self._record(sending, None, str(error))
+            if isinstance(error, LinkLost) or not was_sending:
+                self._end_stream(berth)
+            if isinstance(error, LinkLost) and len(berth.nas.links) > 1:
+                self._dispatch.lose(berth.nas, berth.link, berth.stream, str(error))
+                job.lost += 1
+                if job.lost == 1 and berth.nas.is_usable:
+                    job.pinned = berth.nas.host
+                    self._jobs.appendleft(job)
+                    return
+            self._fail(f"{shown}: {error}", job.plot)
+
+    def _end_stream(self, berth: Berth) -> None:
+        if berth.stream in berth.link.streams:
+            berth.link.end_stream(berth.stream)
+
+    def _refused(self, job: Job, berth: Berth, error: PlotRefused) -> None:
+        host = berth.nas.host
+        self._trouble.reached.add(host)
+        self._state.journal_remove(str(job.plot.path))
+        job.pinned = None
+        if not error.retry:
+            return self._plots.fail(f"{escaped(job.plot.name)}: {error}", job.plot)
+        if not error.busy:
+            job.refusals[host] = error.reason
+        return self._jobs.appendleft(job)
+
+    def _fail(self, message: str, plot: PlotFile) -> None:
+        self._failed_in_a_row += 1
+        self._plots.fail(message, plot)
+
+    # ---- What is noted ----
+
+    def _note(self) -> None:
+        """Say in the lock what is on its way: --status reads it."""
+        streams = [
+            {
+                "plot": each.job.plot.name, "nas": each.berth.nas.host, "address": each.berth.link.address,
+                "drive": each.drive, "bytes": each.job.plot.size, "done": each.done, "offset": each.offset,
+                "since": each.since, "progress": each.progress,
+            }
+            for each in self._sending.values()
+        ]  # fmt: skip
+        waiting = [*(job.plot.size for job in self._jobs), *(candidate.size for candidate in self._queue)]
+        self._lock.update(streams=streams, waiting=len(waiting), waiting_bytes=sum(waiting), progress=time.time())
+
+    def _record(self, sending: Sending, delivered: Delivered | None, result: str) -> None:
+        plot = sending.job.plot
         self._state.record_transfer(
             Transfer(
                 finished=time.time(), plot=plot.name, kind=plot.header.kind, source=str(plot.path),
-                target=f"{link.host}:{delivered.path}" if delivered else "", plotter=socket.gethostname(),
-                bytes=plot.size, seconds=seconds, digest=delivered.digest.plot if delivered else "",
+                target=f"{sending.berth.nas.host}:{delivered.path}" if delivered else "", plotter=socket.gethostname(),
+                bytes=plot.size, seconds=time.monotonic() - sending.started,
+                digest=delivered.digest.plot if delivered else "",
                 segments=" ".join(delivered.digest.segments) if delivered else "", result=result,
                 inode=plot.inode, mtime_ns=plot.mtime_ns, k=plot.header.k or 0,
             )
         )  # fmt: skip
-
-    def _offer(self, plot: PlotFile) -> Offer:
-        offer = Offer(
-            name=plot.name, size=plot.size, kind=plot.header.kind, k=plot.header.k, id=plot.header.plot_id,
-            dry_run=self._dry_run, plot_directory=str(plot.directory),
-        )  # fmt: skip
-        room = self._plots.rooms.get(plot.directory)
-        if room is None:
-            return offer
-        return replace(offer, free_bytes=room.free_bytes, waiting_bytes=room.waiting_bytes, hours_left=room.hours_left)
 
     def _finish(self) -> int:
         plots = self._plots
@@ -225,3 +375,7 @@ class SendingRun:
             _LOG.info("Nothing to send (%d waiting)", plots.waiting)
             self._screen.say(f"Nothing to send{f' ({plots.waiting} waiting)' if plots.waiting else ''}.")
         return 1 if plots.failed else 0
+
+
+def _facts(plot: PlotFile) -> tuple[int, ...]:
+    return plot.size, plot.mtime_ns, plot.inode

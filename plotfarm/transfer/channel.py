@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from plotfarm.base.errors import ProtocolError, TransferFailed
 from plotfarm.transfer import protocol
@@ -28,6 +28,8 @@ class Channel:
         self._greeted = False
         self._ended = False
         self._last_sent = self._last_heard = time.monotonic()
+        self.last_words: Callable[[], str] = lambda: ""  # what the other end's program said when it ended
+        self.on_beat: Callable[[], object] = lambda: None  # called with every beat that is sent
         os.set_blocking(read, False)
 
     def fileno(self) -> int:
@@ -41,7 +43,7 @@ class Channel:
             while line:
                 line = line[os.write(self._write, line) :]
         except OSError:
-            raise OtherEndGone(f"{self._other} closed the conversation") from None
+            raise self._closed() from None
 
     def wait(self, extra: Sequence[int] = (), timeout: float | None = None) -> tuple[list[Message], list[int]]:
         """Wait for messages, for one of the `extra` descriptors to be readable, or for the timeout.
@@ -80,6 +82,7 @@ class Channel:
                 raise OtherEndGone(f"{self._other} has been silent for {now - self._last_heard:.0f} seconds")
         if now - self._last_sent >= self._beat_seconds:
             self.send(protocol.encode("beat"))
+            self.on_beat()
 
     def pending(self) -> list[Message]:
         """Return the messages that have come, without waiting; OtherEndGone at the end of input."""
@@ -95,8 +98,12 @@ class Channel:
             self._last_heard = time.monotonic()
             messages += self._split(data)
         if self._ended and not messages:
-            raise OtherEndGone(f"{self._other} closed the conversation")
+            raise self._closed()
         return messages
+
+    def _closed(self) -> OtherEndGone:
+        words = self.last_words()
+        return OtherEndGone(f"{self._other} closed the conversation{f': {words}' if words else ''}")
 
     def _split(self, data: bytes) -> list[Message]:
         *lines, self._unread = (self._unread + data).split(b"\n")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -15,7 +15,8 @@ from blake3 import blake3
 SEGMENT_BYTES = 2**30
 # Half of a pipe's buffer: one piece is hashed while netcat drains the one before. Measured, with its neighbours.
 PIECE_BYTES = 512 * 1024
-_FORGET_BYTES = 64 * 1024 * 1024
+DIRECT_PIECE_BYTES = 1024 * 1024  # without a pipe between larger pieces are better: measured too
+FORGET_BYTES = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -29,11 +30,17 @@ class Digest:
 class Digester:
     """Takes a plot's bytes in order and gives its Digest at the end."""
 
-    def __init__(self, segment_bytes: int = SEGMENT_BYTES) -> None:
+    def __init__(self, segment_bytes: int = SEGMENT_BYTES, known: Sequence[str] = ()) -> None:
+        """Begin behind the segments whose digests are `known`."""
         self._segment_bytes = segment_bytes
         self._room = segment_bytes
         self._current = blake3()
-        self._segments: list[bytes] = []
+        self._segments = [bytes.fromhex(each) for each in known]
+
+    @property
+    def segments(self) -> tuple[str, ...]:
+        """The digests of the segments that are complete."""
+        return tuple(segment.hex() for segment in self._segments)
 
     def update(self, piece: memoryview) -> None:
         """Add the next bytes; a piece may cross from one segment into the next."""
@@ -53,25 +60,34 @@ class Digester:
         return Digest(blake3(b"".join(segments)).hexdigest(), tuple(segment.hex() for segment in segments))
 
 
-def piece_buffer() -> memoryview:
-    """Return a page-aligned buffer of PIECE_BYTES that is used again for every piece."""
-    return memoryview(mmap.mmap(-1, PIECE_BYTES))
+def piece_buffer(size: int = PIECE_BYTES) -> memoryview:
+    """Return a page-aligned buffer that is used again for every piece."""
+    return memoryview(mmap.mmap(-1, size))
 
 
-def digest_file(descriptor: int, size: int, each_piece: Callable[[int], None] = lambda done: None) -> Digest:
-    """Read `size` bytes of a file from its start and digest them; OSError if it cannot be read or is shorter.
+def digest_file(
+    descriptor: int, size: int, each_piece: Callable[[int], None] = lambda done: None, known: Sequence[str] = ()
+) -> Digest:
+    """Read `size` bytes of a file and digest them; OSError if it cannot be read or is shorter.
 
-    `each_piece` hears after every piece how many bytes are done. What was read leaves the memory again: a plot is
-    read once, and must not push out what a harvester reads all the time.
+    The segments whose digests are `known` are not read. `each_piece` hears after every piece how many bytes are done.
     """
-    buffer, digester, done = piece_buffer(), Digester(), 0
+    buffer, digester, done = piece_buffer(), Digester(known=known), len(known) * SEGMENT_BYTES
     while done < size:
         count = os.preadv(descriptor, [buffer[: min(PIECE_BYTES, size - done)]], done)
         if count == 0:
             raise OSError(f"the file ended at {done} of {size} bytes")
         digester.update(buffer[:count])
         done += count
-        if done % _FORGET_BYTES < count or done == size:
-            os.posix_fadvise(descriptor, 0, done, os.POSIX_FADV_DONTNEED)
+        forget_read(descriptor, done, count, size)
         each_piece(done)
     return digester.finish()
+
+
+def forget_read(descriptor: int, done: int, count: int, size: int) -> None:
+    """Now and then, and at the end, let go of what was read; `count` of the `done` bytes have just been read.
+
+    A plot is read once, and must not push out of memory what a harvester reads all the time.
+    """
+    if done % FORGET_BYTES < count or done == size:
+        os.posix_fadvise(descriptor, 0, done, os.POSIX_FADV_DONTNEED)

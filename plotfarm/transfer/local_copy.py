@@ -10,23 +10,22 @@ import contextlib
 import errno
 import fcntl
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from plotfarm.base.errors import TransferFailed
 from plotfarm.plots.names import escaped
 from plotfarm.plots.plotfile import PlotFile
-from plotfarm.transfer.digest import Digest, digest_file
+from plotfarm.transfer.digest import Digest, digest_file, forget_read
+from plotfarm.transfer.pace import Pace, rester
+from plotfarm.transfer.part import create_part, remove_parts
 from plotfarm.transfer.source import is_unchanged, open_source, remove_source
 from plotfarm.transfer.worker import Endpoint
 from plotfarm.transfer.writer import (
-    WINDOW_BYTES,
     Place,
     Recorded,
     Task,
     bring,
-    create_part,
     digest_stored,
     reporter,
     store,
@@ -35,7 +34,6 @@ from plotfarm.transfer.writer import (
 _CLONE = 0x40049409  # FICLONE, see ioctl_ficlonerange(2)
 # What a file system says that knows no second links, or refuses them across mounts or to users who are not the owner.
 _NO_LINK = {errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EACCES}
-_LONGEST_SLEEP_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -48,19 +46,21 @@ class FromFile:
 
     def begin(self, task: Task, directory: int, part: str) -> int:
         """Give the plot the second name NAME.part, which costs nothing; where that cannot be, make a file for it."""
+        remove_parts(directory, [task.name])
         plots = os.open(self.plot.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             os.link(self.plot.name, part, src_dir_fd=plots, dst_dir_fd=directory, follow_symlinks=False)
         except OSError as error:
             if error.errno not in _NO_LINK:
                 raise
-            return create_part(task, directory, part)
+            return create_part(task.size, task.place.file_system, directory, part)
         finally:
             os.close(plots)
         return os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
 
     def fill(self, task: Task, descriptor: int, endpoint: Endpoint) -> Digest:
         """Bring the bytes, unless they are there already: then nobody has to digest them, and the digest is empty."""
+        endpoint.send("prepared")
         if _is_same_file(self.source, descriptor):
             digest = Digest("", ())
         elif _clone(self.source, descriptor):
@@ -73,17 +73,13 @@ class FromFile:
 
     def _each_piece(self) -> Callable[[int], None]:
         """Return what happens after each piece: a rest if it goes too fast, and what was read leaves the memory."""
-        before, due = 0, time.monotonic()
+        before, rest = 0, rester(Pace(self.bytes_per_second).rest)
 
         def after(done: int) -> None:
-            nonlocal before, due
-            if done // WINDOW_BYTES != before // WINDOW_BYTES or done == self.plot.size:
-                os.posix_fadvise(self.source, 0, done, os.POSIX_FADV_DONTNEED)
-            if self.bytes_per_second:
-                due = max(due, time.monotonic() - _LONGEST_SLEEP_SECONDS) + (done - before) / self.bytes_per_second
-                while (ahead := due - time.monotonic()) > 0:
-                    time.sleep(min(ahead, _LONGEST_SLEEP_SECONDS))
+            nonlocal before
+            forget_read(self.source, done, done - before, self.plot.size)
             before = done
+            rest(done)
 
         return after
 

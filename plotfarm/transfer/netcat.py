@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import random
@@ -17,10 +18,14 @@ from pathlib import Path
 from plotfarm.base.errors import CommandFailed, TransferFailed
 from plotfarm.base.locks import Lock, LockBusy, is_alive, process_started
 from plotfarm.base.processes import end, find_program, run, spawn, tail
+from plotfarm.transfer.pipe import PipeLost, Wait
 
 # Marks a listener as this suite's own, with the process that answers for it.
 OWNER = "PLOT_MANAGER_LISTENER_OF"
 _START_SECONDS = 10.0
+SEND_SCRIPT = Path(__file__).resolve().parents[2] / "send_plot.sh"
+_SPLICE_F_NONBLOCK = 2  # splice(2); os has the function without the flags
+_TOKEN_SECONDS = 5.0  # the plotter sends it at once
 _PIPE_BYTES = 1024 * 1024  # the most that an unprivileged process may have: fcntl(2), F_SETPIPE_SZ
 
 
@@ -91,7 +96,7 @@ def _is_free(port: int, address: str) -> bool:
     return True
 
 
-class Listener:
+class NetcatListener:
     """A netcat that listens for one connection; what arrives comes out of `pipe`, what it says itself of `words`."""
 
     def __init__(self, program: str, flavour: str, address: str, port: int) -> None:
@@ -117,6 +122,25 @@ class Listener:
             if not self._hear():
                 raise TransferFailed(f"netcat could not listen: {tail(self._said.decode(errors='replace'))}")
 
+    def admit(self, token: bytes, wait: Wait, deadline: float) -> int | None:
+        """Return the pipe with the token taken off; None if the one who connected has none, or nobody comes in time."""
+        received, connected = b"", False
+        while token.startswith(received):
+            # netcat speaks once more, when somebody has connected: who says nothing then is a stranger.
+            watched = [self.pipe] if connected else [self.pipe, self.words]
+            ready = wait(watched, max(0.0, deadline - time.monotonic()))
+            if self.words in ready:
+                connected = True
+                deadline = min(deadline, time.monotonic() + _TOKEN_SECONDS)
+            if self.pipe in ready:
+                data = os.read(self.pipe, len(token) - len(received))
+                received += data
+                if received == token or not data:
+                    break
+            if time.monotonic() >= deadline:
+                break
+        return self.pipe if received == token else None
+
     def _hear(self) -> bool:
         try:
             data = os.read(self.words, 65536)
@@ -139,6 +163,73 @@ class Listener:
         for pipe in (self._process.stdout, self._process.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+class NetcatPipe:
+    """send_plot.sh, the sending end of one netcat pipe."""
+
+    first_pause_seconds = 0.0003  # longer, and netcat would run dry before a busy machine wakes this process
+
+    def __init__(self, address: str, port: int, netcat: str) -> None:
+        argv = [str(SEND_SCRIPT), address, str(port), netcat]
+        self._process = spawn(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert self._process.stdin is not None
+        self.descriptor = self._process.stdin.fileno()
+        self.exited = os.pidfd_open(self._process.pid)  # readable when the process has ended
+        widen_pipe(self.descriptor)
+        os.set_blocking(self.descriptor, False)
+
+    def write(self, piece: memoryview) -> int:
+        """Write what the pipe takes now, perhaps nothing; PipeLost if netcat has ended."""
+        try:
+            return os.write(self.descriptor, piece)
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            raise PipeLost(f"the data connection ended: {self._last_words()}") from None
+
+    def put(self, piece: memoryview, source: int, offset: int) -> int:
+        """Move what the pipe takes now of the piece that lies at `offset` of the file `source`, perhaps nothing.
+
+        The kernel hands over the file's pages without copying them. Should they have changed since they were digested,
+        the digests differ in the end. PipeLost if netcat has ended.
+        """
+        try:
+            return os.splice(source, self.descriptor, len(piece), offset_src=offset, flags=_SPLICE_F_NONBLOCK)
+        except BlockingIOError:
+            return 0
+        except BrokenPipeError:
+            raise PipeLost(f"the data connection ended: {self._last_words()}") from None
+        except OSError as error:
+            if error.errno != errno.EINVAL:  # a file system that cannot splice
+                raise
+            return self.write(piece)
+
+    def close_input(self) -> None:
+        """Tell netcat that this was all."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+    def check(self) -> None:
+        """Raise PipeLost if netcat has ended badly."""
+        if self._process.wait() != 0:
+            raise PipeLost(f"the data connection failed: {self._last_words()}")
+
+    def _last_words(self) -> str:
+        assert self._process.stderr is not None
+        status = end(self._process)
+        said = tail(self._process.stderr.read().decode(errors="replace"))
+        return said or f"netcat ended with status {status}"
+
+    def close(self) -> None:
+        """End netcat, whatever it is doing."""
+        for pipe in (self._process.stdin, self._process.stderr):
+            if pipe is not None:
+                with contextlib.suppress(OSError):
+                    pipe.close()
+        self._process.kill()
+        self._process.wait()
+        os.close(self.exited)
 
 
 def stale_listeners() -> list[int]:

@@ -1,7 +1,10 @@
 """The conversation's words: one JSON object a line, in versions that hosts can be upgraded between one by one.
 
-plotter -> NAS:  hello, offer, beat, lost, sent
-NAS -> plotter:  hello, ready | place | have | refused, beat, stored | failed
+plotter -> NAS:  hello, ask, offer, continue, beat, lost, sent
+NAS -> plotter:  hello, room, partial, ready | place | have | refused, beat, stored | failed
+
+A conversation goes on with the next `ask` or `offer` after `room`, `place`, `have`, `refused` and `stored`; it
+ends with `failed`. Version 1 had neither `ask` nor `partial`, and its NAS takes one plot a conversation.
 
 Unknown fields are ignored; what comes before the first `hello` (a login script's greeting) is skipped.
 """
@@ -9,13 +12,13 @@ Unknown fields are ignored; what comes before the first `hello` (a login script'
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from plotfarm.base.errors import ProtocolError
 from plotfarm.plots.names import escaped
 
-LOWEST_VERSION, HIGHEST_VERSION = 1, 1
+LOWEST_VERSION, HIGHEST_VERSION = 1, 2
 LONGEST_LINE = 1024 * 1024  # a `stored` of a plot of many segments stays far below
 
 Message = dict[str, Any]
@@ -61,6 +64,14 @@ def text(message: Message, field: str) -> str:
     return value
 
 
+def texts(message: Message, field: str) -> tuple[str, ...]:
+    """Return a list of texts; ProtocolError if it is missing or something else."""
+    value = message.get(field)
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise ProtocolError(f"message {message['type']!r} without a list {field!r}")
+    return tuple(value)
+
+
 def integer(message: Message, field: str) -> int:
     """Return a whole number that is not negative; ProtocolError if it is missing or something else."""
     value = message.get(field)
@@ -83,6 +94,7 @@ class Offer:
     free_bytes: int | None = None
     waiting_bytes: int = 0
     hours_left: float | None = None
+    patience_seconds: float = 0.0  # for so long it may wait for its turn, before it is refused
 
     @classmethod
     def read(cls, message: Message) -> Offer:
@@ -91,6 +103,7 @@ class Offer:
         if not 0 < size < 2**63:
             raise ProtocolError(f"an offer of {str(size)[:30]} bytes")
         k, free, hours = message.get("k"), message.get("free_bytes"), message.get("hours_left")
+        patience = message.get("patience_seconds")
         return cls(
             name=text(message, "name"),
             size=size,
@@ -102,4 +115,23 @@ class Offer:
             free_bytes=free if isinstance(free, int) and 0 <= free < 2**63 else None,
             waiting_bytes=integer(message, "waiting_bytes") % 2**63 if "waiting_bytes" in message else 0,
             hours_left=float(hours) if isinstance(hours, int | float) and 0 <= hours < 1e9 else None,
+            patience_seconds=float(patience) if isinstance(patience, int | float) and 0 < patience < 1e6 else 0.0,
         )
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a NAS can take now: so many plots of the asked size, so many at once; `why` if that is none."""
+
+    plots: int
+    streams: int
+    why: str = ""
+
+    def encode(self) -> bytes:
+        """Return the message `room`."""
+        return encode("room", **asdict(self))
+
+    @classmethod
+    def read(cls, message: Message) -> Capacity:
+        """Read a `room`; ProtocolError if a number is missing."""
+        return cls(integer(message, "plots"), integer(message, "streams"), escaped(str(message.get("why") or "")))

@@ -1,4 +1,4 @@
-"""The NAS's side of a plot's journey: one conversation, one plot.
+"""The NAS's side of a conversation: plots come in, one after the other.
 
 The conversation never touches a drive itself, so that it always answers and always notices when the plotter is
 gone; what touches the drive is a worker that it can kill.
@@ -10,18 +10,18 @@ import contextlib
 import logging
 import os
 import time
-from pathlib import Path
 
 from plotfarm.base.checkpoints import reached
-from plotfarm.base.config.sections import TransferSettings
+from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError, ProtocolError, TransferFailed
-from plotfarm.base.locks import Lock
 from plotfarm.base.units import format_bytes
 from plotfarm.plots.header import read_header
 from plotfarm.plots.names import escaped
 from plotfarm.transfer import protocol
 from plotfarm.transfer.channel import Channel, OtherEndGone
+from plotfarm.transfer.digest import SEGMENT_BYTES
 from plotfarm.transfer.door import Door
+from plotfarm.transfer.pace import Lookups, Pace
 from plotfarm.transfer.protocol import Message, Offer
 from plotfarm.transfer.storage import Arrived, DriveFailed, Present, Refused, Reserved, Storage
 from plotfarm.transfer.worker import Worker
@@ -30,23 +30,35 @@ from plotfarm.transfer.writer import FromPipe, Task, digest_stored, store
 _LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 30.0  # a plotter that can reach the port does so in far less
 _LOCK_UPDATE_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS = 10.0  # a drive may also become usable without an arrival that ends
 
 
 class Receiver:
-    """One conversation with a plotter over `channel`, about one plot."""
+    """One conversation with a plotter over `channel`."""
 
-    def __init__(
-        self, channel: Channel, settings: TransferSettings, storage: Storage, address: str, lock_directory: Path
-    ) -> None:
-        self._channel, self._settings, self._storage = channel, settings, storage
-        self._address, self._locks = address, lock_directory
+    def __init__(self, channel: Channel, config: Config, storage: Storage, address: str) -> None:
+        self._channel, self._settings, self._storage = channel, config.transfer, storage
+        self._receiving, self._address, self._locks = config.receiving, address, config.paths.locks
+        self._version = protocol.HIGHEST_VERSION
         self._started = time.monotonic()
 
     def run(self) -> None:
-        """Take one plot in, or say why not; PlotfarmError if it came to nothing after it was accepted."""
+        """Take plots in until the plotter has no more; PlotfarmError if one came to nothing after it was accepted."""
         self._channel.send(protocol.hello())
-        protocol.agree(self._next("hello"))
-        offer = Offer.read(self._next("offer"))
+        self._version = protocol.agree(self._next("hello"))
+        if refused := self._storage.welcome():
+            return self._refuse(refused)
+        message: Message | None = self._next("offer", "ask")
+        while message is not None:
+            if message["type"] == "ask":
+                self._channel.send(self._storage.room(max(1, protocol.integer(message, "size"))).encode())
+            else:
+                self._take(Offer.read(message))
+            message = self._next_if_any("offer", "ask")
+        return None
+
+    def _take(self, offer: Offer) -> None:
+        """Answer one offer, and take the plot in if it is wanted."""
         self._started = time.monotonic()
         reached("offer:received")
         _LOG.info("Offered: %s, %s", escaped(offer.name), format_bytes(offer.size))
@@ -59,23 +71,36 @@ class Receiver:
             self._storage.failed(offer, str(error), time.monotonic() - self._started)
             self._channel.send(protocol.encode("failed", reason=str(error), offset=0))
             raise
+        finally:
+            self._storage.settled(True)
 
-    def _next(self, kind: str) -> Message:
+    def _next(self, *kinds: str) -> Message:
         message = self._channel.wait_for_one(self._settings.silence_seconds)
         if message is None:
-            raise OtherEndGone(f"the plotter sent no {kind}")
-        if message["type"] != kind:
-            raise ProtocolError(f"the plotter sent {message['type']!r} instead of {kind!r}")
+            raise OtherEndGone(f"the plotter sent no {' or '.join(kinds)}")
+        if message["type"] not in kinds:
+            raise ProtocolError(f"the plotter sent {message['type']!r} instead of {' or '.join(map(repr, kinds))}")
         return message
+
+    def _next_if_any(self, *kinds: str) -> Message | None:
+        """Return the next message, or None if the plotter ends the conversation here, where it may."""
+        try:
+            return self._next(*kinds)
+        except OtherEndGone as error:
+            _LOG.debug("The conversation is over: %s", error)
+            return None
+
+    def _refuse(self, refused: Refused, what: str = "") -> None:
+        _LOG.warning("Refused: %s%s", what, refused.reason)
+        self._channel.send(protocol.encode("refused", reason=refused.reason, retry=refused.retry, busy=refused.busy))
 
     def _answer(self, offer: Offer) -> None:
         """Refuse the plot, say that it is here, or take it in at the first place that turns out to work."""
         leave_out: set[str] = set()
         while True:
-            answer = self._storage.settle(offer, leave_out)
+            answer = self._settle(offer, leave_out)
             if isinstance(answer, Refused):
-                _LOG.warning("Refused: %s: %s", escaped(offer.name), answer.reason)
-                return self._channel.send(protocol.encode("refused", reason=answer.reason, retry=answer.retry))
+                return self._refuse(answer, f"{escaped(offer.name)}: ")
             path = os.path.join(answer.place.directory, offer.name)
             if offer.dry_run:
                 present = isinstance(answer, Present)
@@ -87,6 +112,20 @@ class Receiver:
             except DriveFailed as error:
                 _LOG.error("Drive %s is passed over: %s", answer.drive, error)
                 leave_out.add(answer.identity)
+
+    def _settle(self, offer: Offer, leave_out: set[str]) -> Reserved | Present | Refused:
+        """Decide what happens to an offer; while others are arriving it waits for its turn, as long as it may."""
+        deadline = time.monotonic() + offer.patience_seconds
+        while True:
+            changes = self._storage.changes()  # before looking: what ends meanwhile is heard of
+            answer = self._storage.settle(offer, leave_out)
+            left = deadline - time.monotonic()
+            if not (isinstance(answer, Refused) and answer.busy and left > 0):
+                return answer
+            self._storage.settled(False)
+            messages, _ = self._channel.wait([changes], min(left, _LOOK_AGAIN_SECONDS))
+            if messages:
+                raise ProtocolError(f"the plotter sent {messages[0]['type']!r} out of turn")
 
     def _have(self, offer: Offer, present: Present, path: str) -> None:
         """Answer that the plot is here, with its digest: the answer to a `stored` that was lost."""
@@ -105,23 +144,22 @@ class Receiver:
     def _take_in(self, offer: Offer, reserved: Reserved, path: str) -> None:
         """Take the plot in at a reserved place and answer `stored`."""
         assert reserved.lock is not None
-        readback = self._settings.verify == "readback"
-        task = Task(
-            offer.name, offer.size, reserved.place, readback, reserved.leftovers,
-            FromPipe(lambda data: _refuse_header(offer, data)),
-        )  # fmt: skip
         with contextlib.ExitStack() as cleanup:
             cleanup.callback(reserved.lock.release)
+            task = self._task(offer, reserved)
             worker = Worker(lambda endpoint: store(task, endpoint), keep=[reserved.lock.fileno()])
-            cleanup.callback(_end_tidily, worker, reserved.lock)
+            cleanup.callback(_end_tidily, worker, reserved)
             try:
-                self._hear(worker, "prepared")
+                prepared = self._hear(worker, "prepared")
             except TransferFailed as error:
                 raise DriveFailed(str(error)) from None
-            door = Door(self._channel, self._settings.netcat, self._settings.ports, self._address, self._locks)
+            offset = self._agree_on_offset(reserved, prepared["offset"])
+            reserved.lock.update(offset=offset, written_bytes=offset)
+            door = Door(self._channel, self._settings, self._address, self._locks)
             limit = min(_CONNECT_SECONDS, self._settings.stall_seconds)
-            worker.endpoint.send("take", descriptor=door.let_in(reserved.drive, limit, cleanup))
-            arrived = self._follow(worker, offer, reserved, door)
+            connection = door.let_in(reserved.drive, offset, limit, cleanup)
+            worker.endpoint.send("take", descriptor=connection, offset=offset)
+            arrived = self._follow(worker, offer, reserved, door, prepared["inode"])
             worker.endpoint.send("sync")
             self._hear(worker, "synced")
             # A rename that hangs cannot be taken back, not even by SIGKILL: until it is known how it ended,
@@ -134,6 +172,29 @@ class Receiver:
         self._channel.send(protocol.encode("stored", path=path, digest=arrived["digest"]))
         reached("stored:sent")
         _LOG.info("Stored: %s", path)
+
+    def _task(self, offer: Offer, reserved: Reserved) -> Task:
+        pace = Pace(self._settings.max_mb_per_second * 1e6)
+        lookups = Lookups(reserved.device_number, self._receiving.lookup_milliseconds)
+        known = reserved.known if self._version > 1 else ()
+        cargo = FromPipe(lambda data: _refuse_header(offer, data), (pace.rest, lookups.rest), known, reserved.inode)
+        readback = self._settings.verify == "readback"
+        return Task(offer.name, offer.size, reserved.place, readback, reserved.leftovers, cargo)
+
+    def _agree_on_offset(self, reserved: Reserved, offset: int) -> int:
+        """Offer the plotter to go on behind what is here of an interrupted arrival; returns where it begins."""
+        if not offset:
+            return 0
+        known = reserved.known[: offset // SEGMENT_BYTES]
+        self._channel.send(protocol.encode("partial", offset=offset, segments=known))
+        message = self._channel.wait_for_one()  # it may have to read its plot first; silence ends that too
+        if message is None or message["type"] != "continue":
+            raise ProtocolError("the plotter did not say where to continue")
+        agreed = protocol.integer(message, "offset")
+        if agreed % SEGMENT_BYTES or agreed > offset:
+            raise ProtocolError(f"the plotter wants to continue at {agreed}, and there are {offset} bytes")
+        _LOG.info("Going on at %s of an interrupted arrival", format_bytes(agreed))
+        return agreed
 
     def _arrived(self, offer: Offer, path: str, digest: Message, file: Message, result: str) -> Arrived:
         seconds = time.monotonic() - self._started
@@ -157,7 +218,7 @@ class Receiver:
             if answer.get("done", done) != done:
                 moved, done = time.monotonic(), answer["done"]
 
-    def _follow(self, worker: Worker, offer: Offer, reserved: Reserved, door: Door) -> Message:
+    def _follow(self, worker: Worker, offer: Offer, reserved: Reserved, door: Door, inode: int) -> Message:
         """Follow the bytes until both ends have counted and digested them, and compare; returns the worker's word.
 
         A transfer may take as long as it moves: only its own bytes standing still end it.
@@ -183,6 +244,8 @@ class Receiver:
             if ready:
                 answer = worker.hear()
                 arrived = answer if answer["type"] == "arrived" else arrived
+                if answer["type"] == "segments":
+                    self._storage.known_good(offer, reserved, tuple(answer["segments"]), inode)
                 if answer.get("done", done) > done:
                     moved, done = time.monotonic(), answer["done"]
             if time.monotonic() - noted > _LOCK_UPDATE_SECONDS:
@@ -197,10 +260,10 @@ class Receiver:
         return arrived
 
 
-def _end_tidily(worker: Worker, lock: Lock) -> None:
+def _end_tidily(worker: Worker, reserved: Reserved) -> None:
     """End the writer; if it left no NAME.part, the lock's content need not say so."""
-    if worker.end():
-        lock.update(parts=[])
+    if worker.end() and reserved.lock is not None:
+        reserved.lock.update(parts=list(reserved.kept))
 
 
 def _refuse_header(offer: Offer, data: bytes) -> str | None:

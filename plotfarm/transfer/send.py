@@ -1,50 +1,49 @@
-"""The plotter's side of a plot's journey: one conversation, one plot; its source is removed by the caller."""
+"""The plotter's side of a conversation: plots go one after the other; their sources are removed by the caller."""
 
 from __future__ import annotations
 
-import contextlib
-import errno
-import functools
 import logging
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from plotfarm.base.checkpoints import reached
 from plotfarm.base.config.sections import TransferSettings
 from plotfarm.base.errors import NasUnavailable, PlotfarmError, ProtocolError, TransferFailed
-from plotfarm.base.processes import end, spawn, tail
 from plotfarm.transfer import protocol
 from plotfarm.transfer.channel import Channel
-from plotfarm.transfer.digest import PIECE_BYTES, Digest, Digester, digest_file, piece_buffer
-from plotfarm.transfer.netcat import widen_pipe
-from plotfarm.transfer.protocol import Message, Offer
+from plotfarm.transfer.digest import (
+    DIRECT_PIECE_BYTES,
+    PIECE_BYTES,
+    SEGMENT_BYTES,
+    Digest,
+    Digester,
+    digest_file,
+    piece_buffer,
+)
+from plotfarm.transfer.direct import DirectPipe
+from plotfarm.transfer.netcat import NetcatPipe
+from plotfarm.transfer.pace import Pace
+from plotfarm.transfer.pipe import Pipe, PipeLost
+from plotfarm.transfer.protocol import Capacity, Message, Offer
 
 _LOG = logging.getLogger(__name__)
-SEND_SCRIPT = Path(__file__).resolve().parents[2] / "send_plot.sh"
 
-_FIRST_PAUSE_SECONDS = 0.0003  # longer, and netcat would run dry before a busy machine wakes this process
 _LONGEST_PAUSE_SECONDS = 0.05
 _LISTEN_SECONDS = 0.05
 _WINDOW_BYTES = 256 * 1024 * 1024
-_SPLICE_F_NONBLOCK = 2  # splice(2); os has the function without the flags
-
-Progress = Callable[[int], None]  # bytes handed to the pipe so far
 
 
 class PlotRefused(PlotfarmError):
-    """The NAS does not take this plot; `retry` tells whether a later try may end differently."""
+    """The NAS does not take this plot; `retry` tells whether a later try may end differently.
 
-    def __init__(self, reason: str, retry: bool) -> None:
-        self.retry = retry
+    `busy`: it takes it as soon as other plots have arrived.
+    """
+
+    def __init__(self, reason: str, retry: bool, busy: bool = False) -> None:
+        self.reason, self.retry, self.busy = reason, retry, busy
         super().__init__(f"refused by the NAS: {reason}")
-
-
-class PipeLost(TransferFailed):
-    """The data connection was refused or ended early; the NAS may open another one."""
 
 
 class _Again(TransferFailed):
@@ -53,6 +52,19 @@ class _Again(TransferFailed):
     def __init__(self, ready: Message) -> None:
         self.ready = ready
         super().__init__("the NAS listens elsewhere now")
+
+
+class Observer:
+    """What a sender reports on the way; the one who starts it may be interested."""
+
+    def moved(self, done: int) -> None:
+        """Hear that so many bytes of the plot are handed over, or compared."""
+
+    def began(self, drive: str, offset: int) -> None:
+        """Hear which drive the NAS takes the plot to, and that it has the bytes before `offset` already."""
+
+    def digested(self, segments: tuple[str, ...]) -> None:
+        """Hear the digests of all segments that are complete, whenever there is another one."""
 
 
 @dataclass(frozen=True)
@@ -64,11 +76,20 @@ class Delivered:
     how: str  # `stored` just now, or `have`: it already was
 
 
+@dataclass(frozen=True)
+class Source:
+    """An open plot, and the digests of its first segments as far as they are known from an earlier try."""
+
+    descriptor: int
+    segments: tuple[str, ...] = ()
+
+
 class Sender:
     """One conversation with the NAS over `channel`."""
 
     def __init__(self, channel: Channel, settings: TransferSettings) -> None:
         self._channel, self._settings = channel, settings
+        self.version = protocol.HIGHEST_VERSION
 
     def greet(self, limit_seconds: float) -> None:
         """Exchange `hello`; NasUnavailable if the far end is not this suite."""
@@ -76,27 +97,57 @@ class Sender:
         message = self._channel.wait_for_one(limit_seconds)
         if message is None:
             raise NasUnavailable(f"the receiving command said nothing within {limit_seconds:g} seconds")
-        protocol.agree(message)
+        self.version = protocol.agree(message)
+
+    def ask(self, size: int) -> Capacity | None:
+        """Ask how many plots of `size` bytes the NAS can take; None if it is too old for the question."""
+        if self.version < 2:
+            return None
+        self._channel.send(protocol.encode("ask", size=size))
+        return Capacity.read(self._hear("room"))
 
     def where(self, offer: Offer) -> tuple[str, bool]:
         """Ask where a plot would go, in a dry run: its path on the NAS, and whether it is there already."""
         answer = self._offer(offer, "place")
         return protocol.text(answer, "path"), answer.get("present") is True
 
-    def deliver(self, offer: Offer, source: int, progress: Progress) -> Delivered:
-        """Bring the open plot `source` to the NAS. PlotRefused or TransferFailed if it is not there afterwards."""
-        answer = self._offer(offer, "ready", "have")
+    def deliver(self, offer: Offer, source: Source, observer: Observer) -> Delivered:
+        """Bring an open plot to the NAS. PlotRefused or TransferFailed if it is not there afterwards."""
+        answer = self._offer(offer, "ready", "have", "partial")
         if answer["type"] == "have":
-            return self._compare_with(answer, offer, source, progress)
+            return self._compare_with(answer, offer, source, observer)
+        known: tuple[str, ...] = ()
+        if answer["type"] == "partial":
+            known = self._agreed(protocol.texts(answer, "segments"), offer, source, observer)
+            self._channel.send(protocol.encode("continue", offset=len(known) * SEGMENT_BYTES))
+            answer = self._hear("ready")
         while True:
             try:
-                return self._pour(answer, offer, source, progress)
+                return self._pour(answer, offer, source, known, observer)
             except _Again as again:
                 answer = again.ready
             except PipeLost as error:
                 _LOG.warning("%s", error)
                 self._channel.send(protocol.encode("lost", attempt=answer.get("attempt"), reason=str(error)))
                 answer = self._hear("ready")
+
+    def _agreed(self, theirs: tuple[str, ...], offer: Offer, source: Source, observer: Observer) -> tuple[str, ...]:
+        """Return the first segments that both ends have, of those that the NAS has from an interrupted transfer.
+
+        What was digested here before is not read again.
+        """
+        ours, wanted = list(source.segments), min(len(theirs), (offer.size - 1) // SEGMENT_BYTES)
+
+        def alive(done: int) -> None:
+            self._channel.keep_alive()
+            observer.moved(done)
+
+        if len(ours) < wanted:
+            ours = list(digest_file(source.descriptor, wanted * SEGMENT_BYTES, alive, ours).segments)
+        equal = 0
+        while equal < wanted and ours[equal] == theirs[equal]:
+            equal += 1
+        return tuple(ours[:equal])
 
     def _offer(self, offer: Offer, *expected: str) -> Message:
         self._channel.send(protocol.encode("offer", **offer.__dict__))
@@ -113,15 +164,16 @@ class Sender:
         if message["type"] in expected:
             return message
         if message["type"] == "refused":
-            raise PlotRefused(protocol.text(message, "reason"), message.get("retry") is not False)
+            retry, busy = message.get("retry") is not False, message.get("busy") is True
+            raise PlotRefused(protocol.text(message, "reason"), retry, busy)
         if message["type"] == "failed":
             raise TransferFailed(f"the NAS could not take it: {protocol.text(message, 'reason')}")
         raise ProtocolError(f"the NAS sent {message['type']!r} where {' or '.join(expected)} was due")
 
-    def _compare_with(self, have: Message, offer: Offer, source: int, progress: Progress) -> Delivered:
+    def _compare_with(self, have: Message, offer: Offer, source: Source, observer: Observer) -> Delivered:
         """Digest the source and see whether the file of this name that the NAS has is this plot."""
         path, size = protocol.text(have, "path"), protocol.integer(have, "size")
-        digest = digest_file(source, offer.size, progress) if size == offer.size else None
+        digest = digest_file(source.descriptor, offer.size, observer.moved) if size == offer.size else None
         if digest is None or digest.plot != protocol.text(have, "digest"):
             raise PlotRefused(
                 f"it holds another file under this name: {path} ({size} bytes, this plot has {offer.size}); "
@@ -130,44 +182,68 @@ class Sender:
             )
         return Delivered(path, digest, "have")
 
-    def _pour(self, ready: Message, offer: Offer, source: int, progress: Progress) -> Delivered:
-        """Send the token and the plot through one netcat pipe and hear how it ended."""
+    def _pour(
+        self, ready: Message, offer: Offer, source: Source, known: tuple[str, ...], observer: Observer
+    ) -> Delivered:
+        """Send the token and the plot through one data connection and hear how it ended."""
         attempt = ready.get("attempt")
-        pipe = Pipe(protocol.text(ready, "address"), protocol.integer(ready, "port"), self._settings.netcat)
+        pipe = self._connect(protocol.text(ready, "address"), protocol.integer(ready, "port"))
         try:
+            observer.began(str(ready.get("drive") or ""), len(known) * SEGMENT_BYTES)
             token = memoryview(protocol.text(ready, "token").encode())
             self._push(pipe, lambda done: pipe.write(token[done:]), len(token))
-            digest = self._pump(pipe, offer.size, source, progress)
+            digest = self._pump(pipe, offer.size, source.descriptor, known, observer)
             pipe.close_input()
             self._channel.send(protocol.encode("sent", attempt=attempt, size=offer.size, digest=digest.plot))
             reached("sent:sent")
             answer = self._hear_about(pipe)
         finally:
             pipe.close()
+            os.posix_fadvise(source.descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         reached("stored:received")
         if protocol.text(answer, "digest") != digest.plot:
             raise ProtocolError("the NAS stored other bytes than were sent")  # it compares too: never trust one end
         return Delivered(protocol.text(answer, "path"), digest, "stored")
 
-    def _pump(self, pipe: Pipe, size: int, source: int, progress: Progress) -> Digest:
-        buffer, digester, done, half_reached, listened = piece_buffer(), Digester(), 0, False, time.monotonic()
+    def _connect(self, address: str, port: int) -> Pipe:
+        if self._settings.pipe == "direct":
+            return DirectPipe(address, port)
+        return NetcatPipe(address, port, self._settings.netcat)
+
+    def _pump(self, pipe: Pipe, size: int, source: int, known: tuple[str, ...], observer: Observer) -> Digest:
+        """Bring the bytes behind the `known` segments into the pipe, digesting them on the way."""
+        piece_bytes = DIRECT_PIECE_BYTES if self._settings.pipe == "direct" else PIECE_BYTES
+        buffer, digester, pace = (
+            piece_buffer(piece_bytes),
+            Digester(known=known),
+            Pace(self._settings.max_mb_per_second * 1e6),
+        )
+        done = begin = len(known) * SEGMENT_BYTES
+        half_reached, listened = False, time.monotonic()
         while done < size:
-            count = os.preadv(source, [buffer[: min(PIECE_BYTES, size - done)]], done)
+            count = os.preadv(source, [buffer[: min(piece_bytes, size - done)]], done)
             if count == 0:
                 raise TransferFailed(f"the plot became shorter while it was sent: {done} of {size} bytes")
+            segment_before = done // SEGMENT_BYTES
             digester.update(buffer[:count])
-            self._push(pipe, functools.partial(pipe.splice, source, done, count), count)
+            self._push_piece(pipe, buffer[:count], source, done)
             done += count
+            if done // SEGMENT_BYTES != segment_before:
+                observer.digested(digester.segments)
             _let_go_behind(source, done - count, done)
-            progress(done)
-            if time.monotonic() - listened > _LISTEN_SECONDS:
+            observer.moved(done)
+            rest = pace.rest(count)
+            if rest or time.monotonic() - listened > _LISTEN_SECONDS:
                 # Also where the pipe is never full, because the plot is read from a slow disk.
-                self._listen(0)
+                self._listen(rest)
                 listened = time.monotonic()
-            if not half_reached and done * 2 >= size:
+            if not half_reached and (done - begin) * 2 >= size - begin:
                 half_reached = True
                 reached("bytes:half")
         return digester.finish()
+
+    def _push_piece(self, pipe: Pipe, piece: memoryview, source: int, offset: int) -> None:
+        self._push(pipe, lambda done: pipe.put(piece[done:], source, offset + done), len(piece))
 
     def _push(self, pipe: Pipe, put: Callable[[int], int], size: int) -> None:
         """Bring `size` bytes into the pipe by calls of `put`, hearing the NAS meanwhile.
@@ -175,12 +251,12 @@ class Sender:
         `put` takes how many bytes are done and returns how many more the pipe took, perhaps none. TransferFailed when
         no byte has moved for too long.
         """
-        done, moved, pause = 0, time.monotonic(), _FIRST_PAUSE_SECONDS
+        done, moved, pause = 0, time.monotonic(), pipe.first_pause_seconds
         while done < size:
             count = put(done)
             done += count
             if count:
-                moved, pause = time.monotonic(), _FIRST_PAUSE_SECONDS
+                moved, pause = time.monotonic(), pipe.first_pause_seconds
                 continue
             if time.monotonic() - moved > self._settings.stall_seconds:
                 raise TransferFailed(f"stalled: no byte taken for {self._settings.stall_seconds:g} seconds")
@@ -190,9 +266,13 @@ class Sender:
 
     def _listen(self, seconds: float) -> None:
         """Keep the beats going, and hear what the NAS says within so many seconds."""
-        messages, _ = self._channel.wait(timeout=seconds)
-        for message in messages:
-            self._heard_on_the_way(message)
+        deadline = time.monotonic() + seconds
+        while True:
+            messages, _ = self._channel.wait(timeout=max(0.0, deadline - time.monotonic()))
+            for message in messages:
+                self._heard_on_the_way(message)
+            if time.monotonic() >= deadline:
+                return
 
     def _heard_on_the_way(self, message: Message) -> None:
         if message["type"] == "ready":
@@ -221,68 +301,3 @@ def _let_go_behind(source: int, before: int, done: int) -> None:
     window = done // _WINDOW_BYTES
     if window != before // _WINDOW_BYTES and window >= 2:
         os.posix_fadvise(source, (window - 2) * _WINDOW_BYTES, _WINDOW_BYTES, os.POSIX_FADV_DONTNEED)
-
-
-class Pipe:
-    """send_plot.sh, the sending end of one netcat pipe."""
-
-    def __init__(self, address: str, port: int, netcat: str) -> None:
-        argv = [str(SEND_SCRIPT), address, str(port), netcat]
-        self._process = spawn(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
-        assert self._process.stdin is not None
-        self.descriptor = self._process.stdin.fileno()
-        self.exited = os.pidfd_open(self._process.pid)  # readable when the process has ended
-        widen_pipe(self.descriptor)
-        os.set_blocking(self.descriptor, False)
-
-    def write(self, piece: memoryview) -> int:
-        """Write what the pipe takes now, perhaps nothing; PipeLost if netcat has ended."""
-        try:
-            return os.write(self.descriptor, piece)
-        except BlockingIOError:
-            return 0
-        except BrokenPipeError:
-            raise PipeLost(f"the data connection ended: {self._last_words()}") from None
-
-    def splice(self, source: int, offset: int, count: int, done: int) -> int:
-        """Move what the pipe takes now of `count` bytes at `offset` of a file, of which `done` have been moved.
-
-        The kernel hands over the file's pages without copying them. Should they have changed since they were digested,
-        the digests differ in the end. PipeLost if netcat has ended.
-        """
-        try:
-            return os.splice(source, self.descriptor, count - done, offset_src=offset + done, flags=_SPLICE_F_NONBLOCK)
-        except BlockingIOError:
-            return 0
-        except BrokenPipeError:
-            raise PipeLost(f"the data connection ended: {self._last_words()}") from None
-        except OSError as error:
-            if error.errno != errno.EINVAL:  # a file system that cannot splice
-                raise
-            return self.write(memoryview(os.pread(source, count - done, offset + done)))
-
-    def close_input(self) -> None:
-        """Tell netcat that this was all."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-
-    def check(self) -> None:
-        """Raise PipeLost if netcat has ended badly."""
-        if self._process.wait() != 0:
-            raise PipeLost(f"the data connection failed: {self._last_words()}")
-
-    def _last_words(self) -> str:
-        assert self._process.stderr is not None
-        status = end(self._process)
-        said = tail(self._process.stderr.read().decode(errors="replace"))
-        return said or f"netcat ended with status {status}"
-
-    def close(self) -> None:
-        """End netcat, whatever it is doing."""
-        for pipe in (self._process.stdin, self._process.stderr):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
-        self._process.kill()
-        self._process.wait()
-        os.close(self.exited)

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from plotfarm.base.errors import TransferFailed
 from plotfarm.base.locks import Lock
-from plotfarm.transfer.protocol import Offer
+from plotfarm.transfer.protocol import Capacity, Offer
 from plotfarm.transfer.writer import Place, Recorded
 
 
@@ -17,18 +17,23 @@ class DriveFailed(TransferFailed):
 
 @dataclass(frozen=True)
 class Refused:
-    """A plot is not taken: why, and whether a later try may end differently."""
+    """A plot is not taken: why, and whether a later try may end differently.
+
+    `busy`: it may be taken as soon as another arrival has ended.
+    """
 
     reason: str
     retry: bool = True
+    busy: bool = False
 
 
 @dataclass(frozen=True)
 class Reserved:
     """A place for the plot; `lock` is the reservation, held as long as anything may still write there.
 
-    The lock's content lists under `parts` the plots whose NAME.part may be left there if this process is killed;
-    `leftovers` are those that killed arrivals left before.
+    The lock's content lists under `parts` the plots whose NAME.part may be left there if this process is killed.
+    `leftovers` are those of killed arrivals that nobody can go on with, `kept` other plots' that stay. Of this plot
+    the segments `known` (hex digests) lie in a NAME.part with the number `inode` already.
     """
 
     place: Place
@@ -36,6 +41,10 @@ class Reserved:
     identity: str
     lock: Lock | None  # None in a dry run
     leftovers: tuple[str, ...] = ()
+    kept: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+    inode: int = 0
+    device_number: int = 0  # of the drive, for the kernel's count of its reads
 
 
 @dataclass(frozen=True)
@@ -65,8 +74,23 @@ class Arrived:
 class Storage(Protocol):
     """The host's part in an arrival; the job that starts the receiver plays it."""
 
+    def welcome(self) -> Refused | None:
+        """Let the plotter in, or say why it has to stay outside."""
+
+    def room(self, size: int) -> Capacity:
+        """Tell how many plots of a size can be taken now."""
+
     def settle(self, offer: Offer, leave_out: set[str]) -> Reserved | Present | Refused:
         """Decide what happens to an offer; `leave_out` holds identities of drives that just proved unusable."""
+
+    def settled(self, settled: bool) -> None:
+        """Hear whether the plotter still waits for its turn (False), or no longer does."""
+
+    def changes(self) -> int:
+        """Return a descriptor that is readable when an arrival may have ended since it was last asked for."""
+
+    def known_good(self, offer: Offer, reserved: Reserved, segments: tuple[str, ...], inode: int) -> None:
+        """Record that these segments of an arrival would survive anything."""
 
     def stored(self, arrived: Arrived) -> None:
         """Record a plot that is stored."""

@@ -31,6 +31,10 @@ class Untidy(PlotfarmError):
     """The child could not remove what it left unfinished."""
 
 
+class PartKept(TransferFailed):
+    """The child failed, and left on purpose what another try can go on with."""
+
+
 class Endpoint:
     """One end of the socket between parent and child: JSON messages, and now and then a descriptor."""
 
@@ -84,12 +88,12 @@ class Worker:
         theirs.close()
         self.endpoint = Endpoint(ours)
 
-    def hear(self) -> dict[str, Any]:
-        """Return the child's next message; TransferFailed if it failed or is gone. States go to the log."""
+    def hear(self, gone: str = "the process that writes to the drive was ended from outside") -> dict[str, Any]:
+        """Return the child's next message; TransferFailed if it failed, or is `gone`. States go to the log."""
         try:
             message, _ = self.endpoint.receive()
         except EOFError:
-            raise TransferFailed("the process that writes to the drive was ended from outside") from None
+            raise TransferFailed(gone) from None
         if message["type"] == "failed":
             raise TransferFailed(message["reason"])
         if message["type"] == "state":
@@ -131,7 +135,7 @@ def _live_as_child(parent: int, body: Callable[[Endpoint], None], theirs: socket
             status = 0
         except EOFError:
             status = 0  # the parent has given up
-        except Untidy as error:
+        except (Untidy, PartKept) as error:
             reason = str(error)
         except PlotfarmError as error:
             status, reason = 0, str(error)

@@ -7,21 +7,31 @@ digest equal, fsync, (read back), still mounted, rename that never replaces, fsy
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
+import socket
 import stat
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from plotfarm.base import kernel
 from plotfarm.base.errors import TransferFailed
 from plotfarm.plots.names import PART_SUFFIX
-from plotfarm.transfer.digest import PIECE_BYTES, Digest, Digester, digest_file, piece_buffer
-from plotfarm.transfer.worker import Endpoint, Untidy
+from plotfarm.transfer.digest import (
+    DIRECT_PIECE_BYTES,
+    PIECE_BYTES,
+    SEGMENT_BYTES,
+    Digest,
+    Digester,
+    digest_file,
+    piece_buffer,
+)
+from plotfarm.transfer.pace import rester
+from plotfarm.transfer.part import Interrupted, Kept, create_part, open_kept, remove_own, remove_parts
+from plotfarm.transfer.worker import Endpoint, PartKept
 
-# os.posix_fallocate writes zeros where the file system cannot reserve; there it is left out.
-_RESERVING_FILE_SYSTEMS = {"ext4", "xfs", "btrfs"}
 _HEADER_BYTES = 1024 * 1024
 _REPORT_SECONDS = 0.25
 # Dirty pages are written back behind the arriving bytes: fsync at the end is short, and the plot does not push
@@ -50,13 +60,16 @@ class Recorded:
 
 
 class Cargo(Protocol):
-    """Where a plot's bytes come from: a pipe (FromPipe) or a file of this host (local_copy.FromFile)."""
+    """Where a plot's bytes come from: a connection (FromPipe) or a file of this host (local_copy.FromFile)."""
 
     def begin(self, task: Task, directory: int, part: str) -> int:
-        """Make NAME.part in an open directory, and return it open; nothing is left there if that fails."""
+        """Open NAME.part in an open directory, and return it; nothing new is left there if that fails."""
 
     def fill(self, task: Task, descriptor: int, endpoint: Endpoint) -> Digest:
-        """Bring all bytes into NAME.part and digest them on the way; TransferFailed if they do not come."""
+        """Bring all bytes into NAME.part and digest them on the way.
+
+        TransferFailed if they do not come; PartKept if what is there is worth keeping for another try.
+        """
 
 
 @dataclass(frozen=True)
@@ -75,16 +88,16 @@ def store(task: Task, endpoint: Endpoint) -> None:
     """Take one plot in, told what to do over `endpoint`.
 
     Says `prepared`; the bytes come, by whatever way the cargo has; says `progress` and `arrived`; takes `sync`; says
-    `synced`; takes `publish`; says `published`. Raises OSError or PlotfarmError, after removing NAME.part.
+    `synced`; takes `publish`; says `published`. Raises OSError or PlotfarmError, after removing NAME.part; PartKept
+    instead if it stays there for another try.
     """
     directory = task.place.open_directory()
     _refuse_taken_name(task, directory)
-    remove_parts(directory, (*task.leftovers, task.name))
+    remove_parts(directory, task.leftovers)
     part = task.name + PART_SUFFIX
     descriptor = task.cargo.begin(task, directory, part)
     try:
         endpoint.reached("part:created")
-        endpoint.send("prepared")
         digest = task.cargo.fill(task, descriptor, endpoint)
         endpoint.send("arrived", digest=digest.plot, segments=digest.segments)
         endpoint.receive()  # `sync`: both ends agree on size and digest
@@ -93,8 +106,10 @@ def store(task: Task, endpoint: Endpoint) -> None:
         endpoint.send("synced")
         endpoint.receive()  # `publish`: the lock says that from now on the plot may appear, even if the drive hangs
         _publish(task, directory, descriptor, part, endpoint)
+    except PartKept:
+        raise
     except BaseException:
-        _remove_own(part, directory)
+        remove_own(part, directory)
         raise
 
 
@@ -105,89 +120,106 @@ def _refuse_taken_name(task: Task, directory: int) -> None:
         raise TransferFailed(f"{task.name} is already in {task.place.directory}: it was not replaced")
 
 
-def create_part(task: Task, directory: int, part: str) -> int:
-    """Create NAME.part anew, never through a link, with its room reserved where the file system can do that."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    descriptor = os.open(part, flags, 0o644, dir_fd=directory)
-    try:
-        if task.place.file_system in _RESERVING_FILE_SYSTEMS:
-            os.posix_fallocate(descriptor, 0, task.size)
-    except BaseException:
-        _remove_own(part, directory)
-        raise
-    return descriptor
-
-
-def _remove_own(part: str, directory: int) -> None:
-    try:
-        os.unlink(part, dir_fd=directory)
-    except FileNotFoundError:
-        pass  # it has its own name by now
-    except OSError as error:
-        raise Untidy(f"{part} cannot be removed: {error.strerror}") from None
-
-
-def remove_parts(directory: int, names: Iterable[str]) -> None:
-    """Remove what ended arrivals left of these plots; only to be called while holding the drive's lock."""
-    for name in names:
-        with contextlib.suppress(FileNotFoundError):
-            if stat.S_ISREG(os.stat(name + PART_SUFFIX, dir_fd=directory, follow_symlinks=False).st_mode):
-                os.unlink(name + PART_SUFFIX, dir_fd=directory)
-
-
 @dataclass(frozen=True)
 class FromPipe:
-    """A plot that comes through a pipe, whose descriptor is handed over with the message `take`."""
+    """A plot that comes through a connection, whose descriptor is handed over with the message `take`.
+
+    `known`: the digests of the segments that an interrupted arrival has left in NAME.part, whose inode was `inode`.
+    """
 
     refuse_header: Callable[[bytes], str | None]  # given the first MiB at most
+    rests: tuple[Callable[[int], float], ...] = ()  # each says for how many seconds to rest after so many bytes
+    known: tuple[str, ...] = ()
+    inode: int = 0
 
     def begin(self, task: Task, directory: int, part: str) -> int:
-        """Make NAME.part anew."""
-        return create_part(task, directory, part)
+        """Go on with the NAME.part that is there, or make one anew."""
+        if self.known:
+            kept = open_kept(directory, part, self.inode, range(len(self.known) * SEGMENT_BYTES, task.size + 1))
+            if kept is not None:
+                return kept
+        remove_parts(directory, [task.name])
+        return create_part(task.size, task.place.file_system, directory, part)
 
     def fill(self, task: Task, descriptor: int, endpoint: Endpoint) -> Digest:
         """Take the bytes in; the beginning is looked at as soon as it is there."""
-        message, pipe = endpoint.receive()
-        if message["type"] != "take" or pipe is None:
+        inode = os.fstat(descriptor).st_ino
+        known = self.known if inode == self.inode else ()
+        endpoint.send("prepared", offset=len(known) * SEGMENT_BYTES, inode=inode)
+        message, connection = endpoint.receive()
+        if message["type"] != "take" or connection is None:
             raise EOFError
-        checked = False
+        known = known[: message["offset"] // SEGMENT_BYTES]
+        checked, rest = False, rester(*self.rests)
 
-        def check(done: int) -> None:
+        def after(done: int) -> None:
             nonlocal checked
             if not checked and done >= min(_HEADER_BYTES, task.size):
                 checked = True
                 if refusal := self.refuse_header(os.pread(descriptor, _HEADER_BYTES, 0)):
                     raise TransferFailed(refusal)
+            rest(done)
 
-        digest = bring(task, pipe, "the data connection", descriptor, endpoint, check)
-        os.close(pipe)
+        kept = Kept(descriptor, known, endpoint)
+        try:
+            digest = bring(task, connection, "the data connection", descriptor, endpoint, after, kept)
+        except (Interrupted, EOFError, BrokenPipeError, ConnectionResetError) as error:
+            kept.finish()
+            if kept.segments:
+                raise PartKept(str(error)) from None
+            raise
+        os.close(connection)
         return digest
 
 
 def bring(
-    task: Task, source: int, source_name: str, descriptor: int, endpoint: Endpoint, each_piece: Callable[[int], None]
-) -> Digest:
-    """Move exactly `task.size` bytes, never more, from a pipe or a file to NAME.part, digesting them on the way.
+    task: Task, source: int, source_name: str, descriptor: int, endpoint: Endpoint,
+    each_piece: Callable[[int], None], kept: Kept | None = None,
+) -> Digest:  # fmt: skip
+    """Move exactly `task.size` bytes, never more, from a connection or a file to NAME.part, digesting them on the way.
 
-    `each_piece` hears after every piece how many bytes are there.
+    `each_piece` hears after every piece how many bytes are there; `kept` of every segment that is complete, and
+    says how many are there already. Interrupted if the source ends too early.
     """
-    buffer, digester, done, report = piece_buffer(), Digester(), 0, reporter(endpoint)
+    fill, piece_bytes = _reader(source)
+    digester, begin = Digester(known=kept.segments if kept else ()), len(kept.segments) * SEGMENT_BYTES if kept else 0
+    buffer, done, report = piece_buffer(piece_bytes), begin, reporter(endpoint)
     half_reached = False
     while done < task.size:
-        count = _fill(source, buffer[: min(PIECE_BYTES, task.size - done)])
+        count = fill(buffer[: min(piece_bytes, task.size - done)])
         if count == 0:
-            raise TransferFailed(f"{source_name} ended after {done} of {task.size} bytes")
+            raise Interrupted(f"{source_name} ended after {done} of {task.size} bytes")
         digester.update(buffer[:count])
         _write(descriptor, buffer[:count], done)
         done += count
         if task.place.file_system != "tmpfs":  # nothing to write back to, and dropping is slow there
             _write_back_behind(descriptor, done - count, done)
+        if kept is not None and done // SEGMENT_BYTES > len(kept.segments):
+            kept.complete(digester.segments)
         each_piece(done)
         report(done)
-        if not half_reached and done * 2 >= task.size:
+        if not half_reached and (done - begin) * 2 >= task.size - begin:
             half_reached = True
             endpoint.reached("bytes:half")
     return digester.finish()
+
+
+def _reader(source: int) -> tuple[Callable[[memoryview], int], int]:
+    """Return how to fill a buffer from a connection or a file, and how large that should be.
+
+    The function returns how many bytes there are: fewer than fit only at the end.
+    """
+    if not stat.S_ISSOCK(os.fstat(source).st_mode):
+        return functools.partial(_fill, source), PIECE_BYTES
+    connection = socket.socket(fileno=os.dup(source))
+
+    def receive(buffer: memoryview) -> int:
+        try:
+            return connection.recv_into(buffer, len(buffer), socket.MSG_WAITALL)
+        except ConnectionError:
+            return 0
+
+    return receive, DIRECT_PIECE_BYTES
 
 
 def _fill(source: int, buffer: memoryview) -> int:

@@ -139,7 +139,7 @@ def audit(farm: Farm, manifest: Mapping[str, str], *, parts: bool = False) -> No
     assert {name: digest for name, digest in stored.items() if manifest.get(name) != digest} == {}
     lost = [name for name, digest in manifest.items() if digest not in (waiting.get(name), stored.get(name))]
     assert lost == []
-    assert held_locks(farm) == []
+    wait_for(lambda: not held_locks(farm), "the release of every lock", 15)
     assert parts or farm.parts() == []
 
 

@@ -143,7 +143,7 @@ HELLO = '{"type": "hello", "lowest": 1, "highest": 1}'
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        ('{"type": "hello", "lowest": 2, "highest": 9}', "upgrade this end"),
+        ('{"type": "hello", "lowest": 3, "highest": 9}', "upgrade this end"),
         ('{"type": "hello", "lowest": 0, "highest": 0}', "upgrade the other end"),
         (HELLO + "\nSegmentation fault", "sent what is no message"),
         (HELLO + '\n{"type": "stored", "path": "/x"}', "'stored' where ready or have"),

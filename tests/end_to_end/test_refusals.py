@@ -107,7 +107,7 @@ def test_a_nas_without_room(new_farm: NewFarm, put_v1: PutV1) -> None:
     put_v1(farm.plots, "too large")
     manifest = names_and_digests(farm)
     run = farm.plot_manager()
-    assert "refused by the NAS: no drive can take 4." in run.stderr
+    assert "refused by the NAS: 127.0.0.1: no drive can take 4." in run.stderr
     assert "drive1, drive2, drive3: " in run.stderr
     assert run.returncode == 1  # it waits for a later run
     audit(farm, manifest)

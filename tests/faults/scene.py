@@ -206,7 +206,7 @@ def _role(process: psutil.Process) -> str:
     if "plotfarm.jobs.receive_plot" in words:
         return "writer" if "plotfarm.jobs.receive_plot" in above else "receiver"
     if any(word.endswith("plot_manager.py") for word in words):
-        return "plot_manager"
+        return "stream" if any(word.endswith("plot_manager.py") for word in above) else "plot_manager"
     if any(word.endswith("move_local_plots.py") for word in words):
         return "carrier" if any(word.endswith("move_local_plots.py") for word in above) else "move_local_plots"
     if name.startswith("nc"):

@@ -22,7 +22,7 @@ def receiving(made: Scene) -> list[str]:
     return [role for role in made.roles() if role in ("receiver", "writer", "listening nc", "script")]
 
 
-def test_plot_manager_is_stopped(tmp_path: Path, shop: PlotShop) -> None:
+def test_a_stream_is_stopped(tmp_path: Path, shop: PlotShop) -> None:
     with one_plot(tmp_path, shop) as made:
         stopped = made.start_and_stop_at("plotter", "bytes:half")
         wait_for(lambda: not receiving(made), "the receiver does not give up", made, SOON)
@@ -55,6 +55,7 @@ def test_writer_is_stopped(state: str, tmp_path: Path, shop: PlotShop) -> None:
         made.rest_and_finish()
 
 
+@pytest.mark.pipe("netcat")
 @pytest.mark.parametrize("role", ["sending nc", "listening nc"])
 def test_netcat_is_stopped(role: str, tmp_path: Path) -> None:
     with Farm(tmp_path / "farm", settings=LIMITS) as farm, scene(farm) as made:

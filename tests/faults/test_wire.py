@@ -15,13 +15,16 @@ from tests.faults.scene import LIMITS, Scene, one_plot
 
 
 def install(made: Scene, where: str, fault: str) -> None:
-    """Configure a netcat with a fault on one side, `plotter` or `nas`; an empty fault: the real one again."""
+    """Configure a netcat with a fault on one side, `plotter` or `nas`; an empty fault: the real one again.
+
+    The other side keeps its pipe: the two need not have the same.
+    """
     side: Side = getattr(made.farm, where)
     netcat = shutil.which("nc.openbsd") or shutil.which("nc.traditional")
     script = made.farm.root / "netcat"
     script.write_text(f'#!/bin/sh\nexec {sys.executable} {bad_netcat.__file__} {fault} {netcat} "$@"\n')
     script.chmod(0o755)
-    side.change({"transfer.netcat": script if fault else ""})
+    side.change({"transfer.netcat": script if fault else "", "transfer.pipe": "netcat"})
 
 
 @pytest.mark.parametrize("where", ["plotter", "nas"])

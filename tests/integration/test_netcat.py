@@ -17,7 +17,7 @@ import pytest
 
 from plotfarm.base.errors import CommandFailed, TransferFailed
 from plotfarm.base.locks import Lock
-from plotfarm.transfer.netcat import Listener, find_netcat, free_port, stale_listeners
+from plotfarm.transfer.netcat import NetcatListener, find_netcat, free_port, stale_listeners
 from testbed.plots import CHECKOUT
 from testbed.ports import take_port_range
 
@@ -53,7 +53,7 @@ def test_what_is_no_netcat(setting: str) -> None:
 
 
 def test_a_listener_hands_over_what_arrives(netcat: tuple[str, str], ports: range) -> None:
-    listener = Listener(*netcat, "127.0.0.1", ports[0])
+    listener = NetcatListener(*netcat, "127.0.0.1", ports[0])
     try:
         listener.wait_until_listening()
         with socket.create_connection(("127.0.0.1", ports[0])) as connection:
@@ -66,7 +66,7 @@ def test_a_listener_hands_over_what_arrives(netcat: tuple[str, str], ports: rang
 
 
 def test_it_is_bound_to_its_address_only(netcat: tuple[str, str], ports: range) -> None:
-    listener = Listener(*netcat, "127.0.0.2", ports[0])
+    listener = NetcatListener(*netcat, "127.0.0.2", ports[0])
     try:
         listener.wait_until_listening()
         with pytest.raises(ConnectionRefusedError):
@@ -80,7 +80,7 @@ def test_it_is_bound_to_its_address_only(netcat: tuple[str, str], ports: range) 
 
 
 def test_a_foreign_address_is_an_error(netcat: tuple[str, str], ports: range) -> None:
-    listener = Listener(*netcat, "192.0.2.1", ports[0])
+    listener = NetcatListener(*netcat, "192.0.2.1", ports[0])
     try:
         with pytest.raises(TransferFailed, match=r"netcat could not listen: .*assign"):
             listener.wait_until_listening()
@@ -127,8 +127,8 @@ def test_many_at_once_never_share_a_port(ports: range, tmp_path: Path) -> None:
 # Starts a listener of the suite's, and waits to be killed.
 OWNER = """
 import sys, signal
-from plotfarm.transfer.netcat import Listener, find_netcat
-listener = Listener(*find_netcat(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
+from plotfarm.transfer.netcat import NetcatListener, find_netcat
+listener = NetcatListener(*find_netcat(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
 listener.wait_until_listening()
 print(listener._process.pid, flush=True)
 signal.pause()

@@ -12,9 +12,9 @@ from plotfarm.base.config.sections import TransferSettings
 from plotfarm.transfer import protocol
 from plotfarm.transfer.channel import Channel
 from plotfarm.transfer.digest import PIECE_BYTES
-from plotfarm.transfer.netcat import Listener, find_netcat
+from plotfarm.transfer.netcat import NetcatListener, find_netcat
 from plotfarm.transfer.protocol import Offer
-from plotfarm.transfer.send import Sender
+from plotfarm.transfer.send import Observer, Sender, Source
 from testbed.sshd import free_port
 
 _PIECES = 30
@@ -24,7 +24,7 @@ _BEAT_SECONDS, _SILENCE_SECONDS = 0.1, 0.6
 def _be_the_nas(read: int, write: int, port: int, heard: list[object]) -> None:
     """Take one plot through netcat; a plotter that falls silent shows as an error in `heard`."""
     channel = Channel(read, write, _BEAT_SECONDS, _SILENCE_SECONDS, "the plotter")
-    listener = Listener(*find_netcat("auto"), "127.0.0.1", port)
+    listener = NetcatListener(*find_netcat("auto"), "127.0.0.1", port)
     sink = subprocess.Popen(["cat"], stdin=listener.pipe, stdout=subprocess.DEVNULL)
     try:
         listener.wait_until_listening()
@@ -45,6 +45,13 @@ def _be_the_nas(read: int, write: int, port: int, heard: list[object]) -> None:
         sink.wait()
 
 
+class _SlowDisk(Observer):
+    """Each piece takes its time, as from a disk that other programs keep busy."""
+
+    def moved(self, done: int) -> None:
+        time.sleep(2 * _SILENCE_SECONDS / _PIECES)
+
+
 def test_a_slow_source_does_not_silence_the_plotter(tmp_path: Path) -> None:
     """The pipe is never full then, so beats must not depend on waiting for it."""
     plot = tmp_path / "plot-k32-slow.plot"
@@ -59,8 +66,7 @@ def test_a_slow_source_does_not_silence_the_plotter(tmp_path: Path) -> None:
     offer = Offer(plot.name, plot.stat().st_size, "unknown")
     sender.greet(5)
     begun = time.monotonic()
-    # Each piece takes its time, as from a disk that other programs keep busy.
-    delivered = sender.deliver(offer, source, lambda done: time.sleep(2 * _SILENCE_SECONDS / _PIECES))
+    delivered = sender.deliver(offer, Source(source), _SlowDisk())
     nas.join()
     os.close(source)
     assert delivered.how == "stored", heard

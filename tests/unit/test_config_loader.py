@@ -166,7 +166,7 @@ ports = 4139-4040
         ("plotter", "settle_seconds = -1", "a whole number of at least 0 is allowed"),
         ("plotter", "settle_seconds = 9" + "9" * 5000, "a whole number of at least 0 is allowed"),
         ("plotter", "keep_source = yes\n warn = 3", "a line that starts with a space continues the one above"),
-        ("plotter", "policy = fill", "unknown key, it belongs in [drives]"),
+        ("plotter", "minimum_free = 1", "unknown key, it belongs in [drives]"),
         ("nas", "hosts = a, -oProxyCommand=x", "'-oProxyCommand=x' is not that"),
         ("nas", "hosts = me@-x", "'me@-x' is not that"),
         ("nas", "hosts = nas one", "'nas one' is not that"),

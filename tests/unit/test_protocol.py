@@ -43,7 +43,7 @@ def test_what_is_no_message(line: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("lowest", "highest", "expected"),
-    [(1, 1, 1), (1, 9, 1), (0, 1, 1), (0, 9, 1), (0, 0, "the other end"), (2, 9, "this end")],
+    [(1, 1, 1), (1, 9, 2), (0, 1, 1), (0, 9, 2), (2, 9, 2), (0, 0, "the other end"), (3, 9, "this end")],
 )
 def test_versions(lowest: int, highest: int, expected: int | str) -> None:
     message = {"type": "hello", "lowest": lowest, "highest": highest}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plotfarm.base.config.links import parse_links
 from plotfarm.base.config.sections import Config
 
 _HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
@@ -49,9 +50,20 @@ def refusals(
     if not seconds & set(wrong) and config.transfer.silence_seconds <= 2 * beat:
         yield "transfer", "silence_seconds", f"more than twice beat_seconds ({beat:g}) is allowed"
 
+    unknown = sorted(set(_known_links(config)) - set(config.nas.hosts))
+    if unknown and not {("nas", "links"), ("nas", "hosts")} & set(wrong):
+        yield "nas", "links", f"only NAS that stand in hosts are allowed, and {unknown[0]!r} does not"
+
     degrees = {("smart", "warning_celsius"), ("smart", "critical_celsius")}
     if not degrees & set(wrong) and config.smart.critical_celsius < config.smart.warning_celsius:
         yield "smart", "critical_celsius", f"at least warning_celsius ({config.smart.warning_celsius}) is allowed"
+
+
+def _known_links(config: Config) -> dict[str, tuple[str, ...]]:
+    try:
+        return parse_links(config.nas.links)
+    except ValueError:  # its own rule says so
+        return {}
 
 
 def _refuse_kernel_ports(ports: range, kernel: KernelPorts) -> str | None:
@@ -70,6 +82,18 @@ def _refuse_hosts(hosts: Sequence[str]) -> str | None:
     if not bad:
         return None
     return f"host or user@host is allowed, without spaces and without a leading '-', and {bad[0]!r} is not that"
+
+
+def _refuse_links(lines: Sequence[str]) -> str | None:
+    try:
+        links = parse_links(lines)
+    except ValueError as error:
+        return f"lines such as 'root@nas1: 10.0.1.5, 10.0.2.5' are allowed, and {str(error)!r} is none"
+    return _refuse_hosts([address for addresses in links.values() for address in addresses])
+
+
+def _refuse_unnatural(niceness: int) -> str | None:
+    return None if niceness <= 19 else "0 to 19 is allowed"
 
 
 def _refuse_crawl(mb_per_second: float) -> str | None:
@@ -151,6 +175,9 @@ _RULES: dict[tuple[str, str], Callable[..., str | None]] = {
     ("local_plots", "plot_directories"): _refuse_relative,
     ("local_plots", "max_mb_per_second"): _refuse_crawl,
     ("nas", "hosts"): _refuse_hosts,
+    ("nas", "links"): _refuse_links,
+    ("transfer", "max_mb_per_second"): _refuse_crawl,
+    ("transfer", "niceness"): _refuse_unnatural,
     ("nas", "receive_command"): _refuse_relative_one,
     ("transfer", "netcat"): _refuse_program,
     ("transfer", "data_address"): _refuse_address,

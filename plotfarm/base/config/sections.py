@@ -176,6 +176,9 @@ class Plotter:
     settle_seconds: int = field(default=120, metadata={"minimum": 0})
     keep_source: bool = False
     warn_hours_left: int = field(default=12, metadata={"minimum": 0})
+    streams: int = field(default=8, metadata={"minimum": 1})  # plots on their way at once, to all NAS together
+    streams_from_one_disk: int = field(default=1, metadata={"minimum": 1})  # of those that spin
+    longest_run_minutes: float = field(default=0.0, metadata={"minimum": 0})  # then nothing new begins; 0: no limit
 
 
 @dataclass(frozen=True)
@@ -197,16 +200,23 @@ class Nas:
     ssh_options: tuple[str, ...] = field(default=(), metadata={"words": True})  # split as a shell would: -p 2222
     receive_command: str = "/root/plot_manager/receive_plot.sh"
     connect_timeout_seconds: int = field(default=10, metadata={"minimum": 1})
+    streams: int = field(default=4, metadata={"minimum": 1})  # plots on their way at once to one NAS
+    policy: str = field(default="most_free", metadata={"choices": ("most_free", "in_order", "round_robin")})
+    links: tuple[str, ...] = field(default=(), metadata={"lines": True})  # "NAS: ADDRESS, ADDRESS", a line a NAS
 
 
 @dataclass(frozen=True)
 class TransferSettings:
-    """`[transfer]`: how a plot travels; both ends read it."""
+    """`[transfer]`: how a plot travels; each end reads its own."""
 
+    pipe: str = field(default="netcat", metadata={"choices": ("netcat", "direct")})
     netcat: str = "auto"  # auto, or a program's name or path
     ports: range = range(4040, 4140)  # 4040-4139 in the file
     data_address: str = ""  # "": the address that the ssh came in on
     verify: str = field(default="wire", metadata={"choices": ("wire", "readback")})
+    max_mb_per_second: float = field(default=0.0, metadata={"minimum": 0})  # of each plot, in 10^6 bytes; 0: no limit
+    niceness: int = field(default=0, metadata={"minimum": 0})
+    io_priority: str = field(default="normal", metadata={"choices": ("idle", "normal")})
     beat_seconds: float = field(default=10.0, metadata={"minimum": 0.05})
     silence_seconds: float = field(default=45.0, metadata={"minimum": 0.2})
     stall_seconds: float = field(default=120.0, metadata={"minimum": 0.2})
@@ -216,7 +226,11 @@ class TransferSettings:
 class Receiving:
     """`[receiving]`: what a NAS grants to a plotter."""
 
-    daily_quota_bytes: int = 0  # 0: no limit; `daily_quota` in the file
+    arrivals: int = field(default=0, metadata={"minimum": 0})  # plots that arrive at once; 0: one for each drive
+    sessions_per_plotter: int = field(default=16, metadata={"minimum": 1})
+    daily_quota_bytes: int = 0  # of each plotter; 0: no limit; `daily_quota` in the file
+    unfinished_quota_bytes: int = 0  # of each plotter, arriving or interrupted; 0: no limit; `unfinished_quota`
+    lookup_milliseconds: float = field(default=0.0, metadata={"minimum": 0})  # slower reads slow writing; 0: never
     part_age_hours: float = field(default=24.0, metadata={"minimum": 0})
 
 

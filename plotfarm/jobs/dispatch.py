@@ -1,0 +1,168 @@
+"""Which plot goes to which NAS, over which link, and when: what plot_manager.py does before a stream has a plot."""
+
+from __future__ import annotations
+
+import logging
+import select
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from plotfarm.base.config.sections import Config
+from plotfarm.base.errors import NasUnavailable, PlotfarmError
+from plotfarm.jobs.nas import Link, Nas
+from plotfarm.plots.plotfile import PlotFile
+from plotfarm.transfer.nas_choice import next_nas
+from plotfarm.transfer.protocol import Capacity
+from plotfarm.transfer.send import PlotRefused
+from plotfarm.transfer.stream import Stream
+
+_LOG = logging.getLogger(__name__)
+_GATHER_SECONDS = 2.0  # so long the first choice waits for the answers of all NAS
+_LONGEST_WAIT_SECONDS = 1.0
+
+
+@dataclass
+class Job:
+    """A plot that is finished, and what became of it so far."""
+
+    plot: PlotFile
+    pinned: str | None = None  # the NAS that may have it already
+    refusals: dict[str, str] = field(default_factory=dict)  # NAS -> reason
+    lost: int = 0  # how often its link was lost
+
+
+@dataclass(frozen=True)
+class Berth:
+    """A stream that waits for a plot."""
+
+    nas: Nas
+    link: Link
+    stream: Stream
+
+
+class Dispatch:
+    """All NAS of a run. `silent` says why those could not be reached that could not be."""
+
+    def __init__(self, config: Config) -> None:
+        self._policy = config.nas.policy
+        self.all = {host: Nas(host, config) for host in config.nas.hosts}
+        self.silent: dict[str, str] = {}
+        self._asking: dict[Stream, tuple[Nas, Link]] = {}
+        self._begun = time.monotonic()
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an answer or a connection is on its way."""
+        return bool(self._asking) or any(link.opening for nas in self.all.values() for link in nas.links)
+
+    def berth(self, job: Job) -> Berth | None:
+        """Return the stream that a plot goes to, None while it has to wait.
+
+        PlotRefused if no NAS takes it, NasUnavailable if none can be reached that might.
+        """
+        hosts = [job.pinned] if job.pinned in self.all else list(self.all)
+        able = [nas for host, nas in self.all.items() if host in hosts and nas.is_usable and host not in job.refusals]
+        if not able:
+            self._give_up(job, hosts)
+        if job.pinned in self.all:
+            return self._stream_to(able[0]) if able[0].view().active < able[0].view().limit else None
+        unknown = [nas for nas in able if nas.must_be_asked(job.plot.size)]
+        for nas in unknown:
+            self._ask(nas, job.plot.size)
+        known = [nas for nas in able if nas not in unknown]
+        if unknown and (not known or time.monotonic() - self._begun < _GATHER_SECONDS):
+            return None
+        views = [nas.view() for nas in known]
+        host = next_nas(views, self._policy)
+        if host is not None:
+            return self._stream_to(self.all[host])
+        if not unknown and not any(view.plots for view in views):
+            job.refusals |= {nas.host: nas.why or "it has no room" for nas in known}
+        return None
+
+    def _give_up(self, job: Job, hosts: Sequence[str]) -> None:
+        if not job.refusals:
+            if job.pinned in self.all:
+                raise NasUnavailable(f"it may be on {job.pinned} already, which cannot be asked now")
+            reasons = [self.silent[host] for host in hosts if host in self.silent]
+            raise NasUnavailable("; ".join(dict.fromkeys(reasons)) or "no NAS can be reached")
+        reasons = [f"{host}: {reason}" for host, reason in job.refusals.items()]
+        reasons += [self.silent[host] for host in hosts if host in self.silent and host not in job.refusals]
+        raise PlotRefused("; ".join(reasons), retry=True)
+
+    def _ask(self, nas: Nas, size: int) -> None:
+        if any(asked is nas for asked, _ in self._asking.values()):
+            return
+        berth = self._stream_to(nas)
+        if berth is not None:
+            nas.size = size
+            berth.stream.ask(size)
+            self._asking[berth.stream] = (nas, berth.link)
+
+    def _stream_to(self, nas: Nas) -> Berth | None:
+        """Return an idle stream to a NAS; None while the way there is only being opened."""
+        found = nas.idle_stream()
+        if found is None:
+            for problem in nas.open_links():
+                self._note_silent(nas, problem)
+            return None
+        return Berth(nas, *found)
+
+    def wait(self, busy: Sequence[Stream]) -> list[Stream]:
+        """Wait for something to happen, a second at most; returns those of the `busy` streams that have a word to say.
+
+        What other streams and connections have to say is taken care of.
+        """
+        opening = [
+            (nas, link, link.opening) for nas in self.all.values() for link in nas.links if link.opening is not None
+        ]
+        watched: list[Any] = [*busy, *self._asking, *(connection for _, _, connection in opening)]
+        ready, _, _ = select.select(watched, [], [], _LONGEST_WAIT_SECONDS)
+        for nas, link, connection in opening:
+            if connection in ready or time.monotonic() >= connection.deadline:
+                try:
+                    link.follow_opening()
+                except NasUnavailable as error:
+                    self._note_silent(nas, str(error))
+        for stream in [each for each in ready if each in self._asking]:
+            self._hear_answer(stream)
+        return [stream for stream in busy if stream in ready]
+
+    def _hear_answer(self, stream: Stream) -> None:
+        nas, link = self._asking[stream]
+        try:
+            answer = stream.hear()
+        except PlotRefused as error:
+            nas.answered(Capacity(0, 0, error.reason))
+        except PlotfarmError as error:
+            del self._asking[stream]
+            self.lose(nas, link, stream, str(error))
+            return
+        else:
+            if isinstance(answer, dict):
+                return  # a word on the way
+            nas.answered(answer if isinstance(answer, Capacity) else None)
+            self.silent.pop(nas.host, None)
+        del self._asking[stream]
+
+    def lose(self, nas: Nas, link: Link, stream: Stream, why: str) -> None:
+        """End a stream that could not go on; its link is left out for a while, unless others still use it."""
+        if stream in link.streams:
+            link.end_stream(stream)
+        if not any(other.is_busy for other in link.streams):
+            for other in [each for each in self._asking if each in link.streams]:
+                del self._asking[other]
+            link.leave_out()
+            self._note_silent(nas, why)
+
+    def _note_silent(self, nas: Nas, why: str) -> None:
+        _LOG.warning("%s: %s", nas.host, why)
+        if not nas.is_usable:
+            self.silent[nas.host] = why
+
+    def close(self) -> None:
+        """End every stream and connection."""
+        for nas in self.all.values():
+            nas.close()
