@@ -193,7 +193,10 @@ class Receiver:
         agreed = protocol.integer(message, "offset")
         if agreed % SEGMENT_BYTES or agreed > offset:
             raise ProtocolError(f"the plotter wants to continue at {agreed}, and there are {offset} bytes")
-        _LOG.info("Going on at %s of an interrupted arrival", format_bytes(agreed))
+        if agreed:
+            _LOG.info("Going on at %s of an interrupted arrival", format_bytes(agreed))
+        else:
+            _LOG.info("Beginning anew: the plot is not the one whose arrival was interrupted")
         return agreed
 
     def _arrived(self, offer: Offer, path: str, digest: Message, file: Message, result: str) -> Arrived:
@@ -246,6 +249,7 @@ class Receiver:
                 arrived = answer if answer["type"] == "arrived" else arrived
                 if answer["type"] == "segments":
                     self._storage.known_good(offer, reserved, tuple(answer["segments"]), inode)
+                    reached("segment:recorded")
                 if answer.get("done", done) > done:
                     moved, done = time.monotonic(), answer["done"]
             if time.monotonic() - noted > _LOCK_UPDATE_SECONDS:
