@@ -195,6 +195,10 @@ class Farm:
         """Start move_local_plots.py likewise, on the NAS."""
         return self._start("move_local_plots.py", self.nas, arguments, environment, output)
 
+    def start_script(self, script: str, side: Side) -> subprocess.Popen[str]:
+        """Start a script on any host, in a session of its own; what it says is in its log only."""
+        return self._start(script, side, (), None, subprocess.DEVNULL)
+
     def _start(
         self,
         script: str,

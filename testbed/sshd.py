@@ -38,6 +38,7 @@ class PrivateSshd(Service):
     def __init__(self, directory: Path, address: str = "127.0.0.1", command: str | None = None) -> None:
         self.directory = directory
         self.address = address
+        self.more_addresses: tuple[str, ...] = ()  # where it listens too, from the next start on
         self.port = 0  # chosen by start()
         self.log = directory / "sshd.log"
         self._options = "" if command is None else f"restrict,command={_quoted(command)} "
@@ -105,7 +106,7 @@ class PrivateSshd(Service):
 
     def _configuration(self, port: int) -> str:
         lines = [
-            f"ListenAddress {self.address}",
+            *(f"ListenAddress {address}" for address in (self.address, *self.more_addresses)),
             f"Port {port}",
             f"HostKey {self.directory / 'host_key'}",
             f"AuthorizedKeysFile {self._authorized}",

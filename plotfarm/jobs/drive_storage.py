@@ -133,9 +133,11 @@ class DriveStorage:
         """Tell whether a plot of this name is here or on its way."""
         for arrival in view.arrivals:
             if arrival.plot == offer.name and arrival.alive:
-                return Refused(f"it is arriving already, from {arrival.plotter}")
+                return Refused(f"it is arriving already, from {arrival.plotter}", perhaps_here=True)
             if arrival.plot == offer.name and arrival.publishing:
-                return Refused("it may appear yet on a drive that hangs: it is taken once that drive answers")
+                return Refused(
+                    "it may appear yet on a drive that hangs, and is taken once it answers", perhaps_here=True
+                )
         past = [
             transfer for transfer in self._state.transfers(plot=offer.name, limit=20)
             if transfer.result in ("stored", "have")
@@ -148,7 +150,8 @@ class DriveStorage:
         for transfer in past:
             place = os.path.dirname(transfer.target)
             if place in silent:
-                return Refused(f"it was stored on {place}, and that drive cannot be asked now: {silent[place]}")
+                why = f"it was stored on {place}, and that drive cannot be asked now: {silent[place]}"
+                return Refused(why, perhaps_here=True)
         return None
 
     def _reserve(

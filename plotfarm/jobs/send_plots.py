@@ -304,7 +304,8 @@ class SendingRun:
             self._refused(job, berth, error)
         elif isinstance(error, NasUnavailable):
             self._dispatch.lose(berth.nas, berth.link, berth.stream, str(error))
-            self._state.journal_remove(str(job.plot.path))
+            if job.pinned is None:  # it was offered to nobody yet
+                self._state.journal_remove(str(job.plot.path))
             self._jobs.appendleft(job)
         else:
             if was_sending:
@@ -327,6 +328,8 @@ class SendingRun:
     def _refused(self, job: Job, berth: Berth, error: PlotRefused) -> None:
         host = berth.nas.host
         self._trouble.reached.add(host)
+        if error.perhaps_here:  # it is asked again in the next run, and no other NAS meanwhile
+            return self._plots.fail(f"{escaped(job.plot.name)}: {error}", job.plot)
         self._state.journal_remove(str(job.plot.path))
         job.pinned = None
         if not error.retry:

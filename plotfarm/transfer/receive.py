@@ -10,6 +10,7 @@ import contextlib
 import logging
 import os
 import time
+from dataclasses import asdict
 
 from plotfarm.base.checkpoints import reached
 from plotfarm.base.config.sections import Config
@@ -92,7 +93,7 @@ class Receiver:
 
     def _refuse(self, refused: Refused, what: str = "") -> None:
         _LOG.warning("Refused: %s%s", what, refused.reason)
-        self._channel.send(protocol.encode("refused", reason=refused.reason, retry=refused.retry, busy=refused.busy))
+        self._channel.send(protocol.encode("refused", **asdict(refused)))
 
     def _answer(self, offer: Offer) -> None:
         """Refuse the plot, say that it is here, or take it in at the first place that turns out to work."""

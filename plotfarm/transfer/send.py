@@ -38,11 +38,11 @@ _WINDOW_BYTES = 256 * 1024 * 1024
 class PlotRefused(PlotfarmError):
     """The NAS does not take this plot; `retry` tells whether a later try may end differently.
 
-    `busy`: it takes it as soon as other plots have arrived.
+    `busy`: it takes it as soon as other plots have arrived. `perhaps_here`: it may have it all the same.
     """
 
-    def __init__(self, reason: str, retry: bool, busy: bool = False) -> None:
-        self.reason, self.retry, self.busy = reason, retry, busy
+    def __init__(self, reason: str, retry: bool, busy: bool = False, perhaps_here: bool = False) -> None:
+        self.reason, self.retry, self.busy, self.perhaps_here = reason, retry, busy, perhaps_here
         super().__init__(f"refused by the NAS: {reason}")
 
 
@@ -164,8 +164,10 @@ class Sender:
         if message["type"] in expected:
             return message
         if message["type"] == "refused":
-            retry, busy = message.get("retry") is not False, message.get("busy") is True
-            raise PlotRefused(protocol.text(message, "reason"), retry, busy)
+            raise PlotRefused(
+                protocol.text(message, "reason"), message.get("retry") is not False,
+                busy=message.get("busy") is True, perhaps_here=message.get("perhaps_here") is True,
+            )  # fmt: skip
         if message["type"] == "failed":
             raise TransferFailed(f"the NAS could not take it: {protocol.text(message, 'reason')}")
         raise ProtocolError(f"the NAS sent {message['type']!r} where {' or '.join(expected)} was due")

@@ -19,12 +19,14 @@ class DriveFailed(TransferFailed):
 class Refused:
     """A plot is not taken: why, and whether a later try may end differently.
 
-    `busy`: it may be taken as soon as another arrival has ended.
+    `busy`: it may be taken as soon as another arrival has ended. `perhaps_here`: it may be here all the same, now or
+    soon, so it must not go to another NAS.
     """
 
     reason: str
     retry: bool = True
     busy: bool = False
+    perhaps_here: bool = False
 
 
 @dataclass(frozen=True)

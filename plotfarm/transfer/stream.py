@@ -149,7 +149,8 @@ class _Server(Observer):
         try:
             return self._carry_out(message, descriptor)
         except PlotRefused as error:
-            return "refused", {"reason": error.reason, "retry": error.retry, "busy": error.busy}
+            flags = {"retry": error.retry, "busy": error.busy, "perhaps_here": error.perhaps_here}
+            return "refused", {"reason": error.reason, **flags}
         except NasUnavailable as error:
             return "unavailable", {"reason": str(error)}
         except TransferFailed as error:
