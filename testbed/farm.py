@@ -31,6 +31,7 @@ SETTINGS: dict[str, object] = {
     "system_logging.log_level": "DEBUG",
     "plotter.settle_seconds": 0,
     "plotter.warn_hours_left": 0,
+    "plotter.streams_from_one_disk": 100,  # whatever disk the tests run on
     "transfer.beat_seconds": 0.5,
     "transfer.silence_seconds": 5,
     "transfer.stall_seconds": 10,

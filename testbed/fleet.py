@@ -64,7 +64,9 @@ class Fleet:
         }
         plotter = Side(directory, settings)
         (directory / "plots").mkdir()
-        ssh.write_text("\n".join(self._ssh_lines()) + "\n")
+        # A NAS knows its plotters by their addresses.
+        address = f"BindAddress 127.0.1.{len(self.plotters) + 1}"
+        ssh.write_text("\n".join([*self._ssh_lines(), "Host *", f"  {address}"]) + "\n")
         return plotter
 
     def _ssh_lines(self) -> list[str]:

@@ -38,7 +38,8 @@ class ArrivalLimits:
         with Reservations(self._config.paths.locks).mutex():
             self._session = self._sessions.take(self._plotter, most)
         if self._session is None:
-            return Refused(f"{self._plotter} has {most} sessions here already ([receiving] sessions_per_plotter)")
+            why = f"{self._plotter} has {most} sessions here already ([receiving] sessions_per_plotter)"
+            return Refused(why, busy=True)
         return None
 
     def over_quota(self, offer: Offer, arrivals: Sequence[Arrival], parts: Sequence[Part]) -> Refused | None:

@@ -135,7 +135,8 @@ class Dispatch:
         try:
             answer = stream.hear()
         except PlotRefused as error:
-            nas.answered(Capacity(0, 0, error.reason))
+            if not (error.busy and nas.narrow(link, stream)):
+                nas.answered(Capacity(0, 0, error.reason))
         except PlotfarmError as error:
             del self._asking[stream]
             self.lose(nas, link, stream, str(error))

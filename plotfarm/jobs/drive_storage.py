@@ -91,7 +91,7 @@ class DriveStorage:
         if not offer.dry_run:
             remove_leftovers(self._config, self._state, plot=offer.name, but_on=part.identity if part else "")
         view = self._look([offer.name])
-        answer = self._find(offer, view) or self._limits.over_quota(offer, view.arrivals, list(parts.values()))
+        answer = self._find(offer, view)
         if answer:
             return answer
         verdicts = self._judge(view, offer.size)
@@ -102,7 +102,7 @@ class DriveStorage:
         if part and part.identity not in leave_out:
             usable = [*self._with_room_of_part(part, view), *usable]
         busy = any(each.usable and each.busy and each.drive.identity not in leave_out for each in verdicts)
-        reserved = self._reserve(offer, usable, part, leave_out)
+        reserved = self._reserve(offer, usable, part, parts)
         why = _no_room(offer.size, verdicts, view.survey, leave_out)
         return reserved or Refused(why, busy=busy or bool(usable))
 
@@ -155,9 +155,12 @@ class DriveStorage:
         return None
 
     def _reserve(
-        self, offer: Offer, usable: Sequence[Verdict], part: Part | None, leave_out: set[str]
-    ) -> Reserved | None:
-        """Take the lock of the first drive that nobody else has taken meanwhile, if it is this plot's turn."""
+        self, offer: Offer, usable: Sequence[Verdict], part: Part | None, parts: Mapping[str, Part]
+    ) -> Reserved | Refused | None:
+        """Take the lock of the first drive that nobody else has taken meanwhile, if it is this plot's turn.
+
+        None if it is not, or if all are taken.
+        """
         for verdict in usable:
             drive = verdict.drive
             if offer.dry_run:
@@ -168,8 +171,10 @@ class DriveStorage:
                 arrivals = self._reservations.arrivals()
                 if any(other.plot == offer.name and other.alive for other in arrivals):
                     return None
+                if refused := self._limits.over_quota(offer, arrivals, list(parts.values())):
+                    return refused  # looked at here, where no other session can pass at the same time
                 taken = {arrival.identity for arrival in arrivals}
-                free = len({each.drive.identity for each in usable} - taken - leave_out)
+                free = len({each.drive.identity for each in usable} - taken)
                 if not self._limits.is_our_turn(arrivals, self._limits.free_arrivals(arrivals, free)):
                     return None
                 try:

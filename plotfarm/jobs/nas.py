@@ -116,7 +116,7 @@ class Nas:
         self.size = 0  # that it was asked for last
         self._capacity: Capacity | None = None
         self._asked = 0.0
-        self._limit = config.nas.streams
+        self._limit = self._most = config.nas.streams
 
     @property
     def streams(self) -> list[Stream]:
@@ -130,6 +130,8 @@ class Nas:
 
     def answered(self, capacity: Capacity | None) -> None:
         """Note what it can take; None: it is too old to tell."""
+        if time.monotonic() - self._asked > _ANSWER_LASTS_SECONDS:
+            self._limit = self._most  # what was too many then may be welcome now
         self._capacity, self._asked = capacity or _NOT_TOLD, time.monotonic()
 
     def must_be_asked(self, size: int) -> bool:
@@ -152,6 +154,13 @@ class Nas:
         elif self._capacity is not None and self._capacity is not _NOT_TOLD:
             self._capacity = replace(self._capacity, streams=self._capacity.streams + 1)
 
+    def narrow(self, link: Link, stream: Stream) -> bool:
+        """End a stream that the NAS has no place for, and start no more for a while; False if no other is busy."""
+        link.end_stream(stream)
+        busy = sum(other.is_busy for other in self.streams)
+        self._limit = max(1, busy)
+        return busy > 0
+
     def view(self) -> NasView:
         """Return what the choice between several NAS is made from."""
         capacity = self._capacity or Capacity(0, 0)
@@ -173,7 +182,7 @@ class Nas:
             for stream in link.streams:
                 if not stream.is_busy:
                     return link, stream
-        if usable and usable[0].has_room():
+        if usable and usable[0].has_room() and len(self.streams) < max(1, self._limit):
             return usable[0], usable[0].start_stream()
         return None
 

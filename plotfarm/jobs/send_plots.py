@@ -301,7 +301,7 @@ class SendingRun:
         self._end(sending, well=False)
         shown = escaped(job.plot.name)
         if isinstance(error, PlotRefused):
-            self._refused(job, berth, error)
+            self._refused(sending, error)
         elif isinstance(error, NasUnavailable):
             self._dispatch.lose(berth.nas, berth.link, berth.stream, str(error))
             if job.pinned is None:  # it was offered to nobody yet
@@ -325,8 +325,10 @@ class SendingRun:
         if berth.stream in berth.link.streams:
             berth.link.end_stream(berth.stream)
 
-    def _refused(self, job: Job, berth: Berth, error: PlotRefused) -> None:
-        host = berth.nas.host
+    def _refused(self, sending: Sending, error: PlotRefused) -> None:
+        """Let a plot wait that may come later, try another NAS, or give it up for this run."""
+        job, berth, host = sending.job, sending.berth, sending.berth.nas.host
+        waited = time.monotonic() - sending.started > _PATIENCE_SECONDS / 2
         self._trouble.reached.add(host)
         if error.perhaps_here:  # it is asked again in the next run, and no other NAS meanwhile
             return self._plots.fail(f"{escaped(job.plot.name)}: {error}", job.plot)
@@ -334,7 +336,8 @@ class SendingRun:
         job.pinned = None
         if not error.retry:
             return self._plots.fail(f"{escaped(job.plot.name)}: {error}", job.plot)
-        if not error.busy:
+        others = error.busy and berth.nas.narrow(berth.link, berth.stream)
+        if not (error.busy and (others or waited)):
             job.refusals[host] = error.reason
         return self._jobs.appendleft(job)
 
