@@ -19,7 +19,7 @@ import subprocess  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 
-from benchmarks.transfer import processor  # noqa: E402
+from benchmarks.surroundings import processor  # noqa: E402
 from testbed import chia_logs  # noqa: E402
 
 _ABOUT = """\

@@ -23,7 +23,7 @@ import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 
-from benchmarks.transfer import cpu_of_children, processor, write_random  # noqa: E402
+from benchmarks.surroundings import cached_bytes, cpu_of_children, processor, write_random  # noqa: E402
 from testbed.farm import Farm  # noqa: E402
 
 _ABOUT = """\
@@ -87,7 +87,7 @@ class Bench:
         seconds, cpu = time.monotonic() - started, cpu_of_children() - cpu
         if self._target.stat().st_size != size or self._source.exists():
             raise SystemExit(f"{self._target} is not whole, or its source is still there: this proves nothing")
-        cached = int(subprocess.check_output(["fincore", "--bytes", "--noheadings", "-o", "RES", self._target]))
+        cached = cached_bytes(self._target)
         self._target.unlink()
         return Run(seconds, cpu, cached)
 

@@ -20,7 +20,7 @@ from collections.abc import Callable  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 
 from benchmarks.startup import command, milliseconds  # noqa: E402
-from benchmarks.transfer import processor  # noqa: E402
+from benchmarks.surroundings import processor  # noqa: E402
 from plotfarm.base.database import Database  # noqa: E402
 from plotfarm.drives.model import MARKER  # noqa: E402
 from testbed.fake_smartctl import FakeSmartctl  # noqa: E402

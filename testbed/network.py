@@ -35,19 +35,19 @@ def why_no_separate_host() -> str | None:
 
 
 class SeparateHost:
-    """A network namespace reached over a cable, as a context manager; `address` is its IPv4 address."""
+    """A network namespace reached over a cable, as a context manager; `address` is its IPv4 address, `here` ours."""
 
     def __init__(self) -> None:
         self.name = f"farm{os.getpid()}"
         self._near, self._far = f"near{os.getpid()}", f"far{os.getpid()}"
         network = f"10.{random.randrange(200, 250)}.{random.randrange(256)}"
-        self.address, self._here = f"{network}.2", f"{network}.1"
+        self.address, self.here = f"{network}.2", f"{network}.1"
 
     def __enter__(self) -> SeparateHost:
         _ip("netns", "add", self.name)
         try:
             _ip("link", "add", self._near, "type", "veth", "peer", "name", self._far, "netns", self.name)
-            _ip("address", "add", f"{self._here}/24", "dev", self._near)
+            _ip("address", "add", f"{self.here}/24", "dev", self._near)
             _ip("link", "set", self._near, "up")
             self._ip_inside("address", "add", f"{self.address}/24", "dev", self._far)
             self._ip_inside("link", "set", "lo", "up")
