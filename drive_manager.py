@@ -29,6 +29,7 @@ examples:
   ./drive_manager.py -pr                  how many plots there are, and when the drives are full
   ./drive_manager.py -ct --json           temperatures and health of all drives, as JSON
   ./drive_manager.py -off drive6          no more plots to drive6 (also: a mountpoint, device or serial number)
+  ./drive_manager.py --status --watch     what is arriving just now, and how fast
   ./drive_manager.py --explain            why each drive is taken or passed over; changes nothing
   ./drive_manager.py --test_notifications
 
@@ -39,7 +40,7 @@ lines for cron:
 
 exit status: 0 all is well, 1 something is not (said on stderr and in the log), 2 wrong arguments or configuration
 """
-_WITH_JSON = ("explain", "plot_report", "check_temps", "daily_report", "update_daily", "test_notifications")
+_WITH_JSON = ("explain", "status", "plot_report", "check_temps", "daily_report", "update_daily", "test_notifications")
 
 
 def main() -> int:
@@ -50,6 +51,8 @@ def main() -> int:
         return print_help(parser, online, arguments.config)
     if arguments.json and not any(getattr(arguments, report) for report in _WITH_JSON):
         parser.error("--json says how a report is written: give one, such as -pr --json")
+    if arguments.watch and not arguments.status:
+        parser.error("--watch shows the status live: give --status --watch")
     if arguments.html and not arguments.daily_report:
         parser.error("--html says how the daily report is printed: give -dr --html")
 
@@ -74,6 +77,7 @@ def new_parser() -> tuple[argparse.ArgumentParser, argparse.Action]:
     add("-v", "--version", action="version", version=f"drive_manager.py {__version__}")
     add("--config", metavar="FILE", help="the configuration to use instead of plot_manager_config")
     add("--json", action="store_true", help="with a report: the same facts as JSON")
+    add("--watch", action="store_true", help="with --status: live, until Ctrl-C")
     add("--html", action="store_true", help="with -dr: print the HTML of the mail")
     add = parser.add_mutually_exclusive_group().add_argument
     add("-dr", "--daily_report", "--drive_report", action="store_true", help="send the daily mail, and print it")
@@ -82,6 +86,7 @@ def new_parser() -> tuple[argparse.ArgumentParser, argparse.Action]:
     add("-ud", "--update_daily", action="store_true", help="take the daily numbers; cron does it once a day")
     add("-off", "--offline_hdd", metavar="DRIVE", help="send no more plots to a drive, for example drive6")
     online = add("-on", "--online_hdd", metavar="DRIVE", help=argparse.SUPPRESS)
+    add("--status", action="store_true", help="show what is arriving just now, what came last, and how fast")
     add("--explain", action="store_true", help="say for each drive why it is taken or passed over")
     add("--test_notifications", action="store_true", help="send a test by each way that is set up")
     return parser, online
@@ -116,6 +121,10 @@ def job_for(arguments: argparse.Namespace) -> "Callable[[Config], int]":
         if arguments.offline_hdd is not None:
             return partial(offline.take_offline, what=arguments.offline_hdd)
         return partial(offline.bring_online, what=arguments.online_hdd)
+    if arguments.status:
+        from plotfarm.jobs import status
+
+        return partial(status.of_nas, as_json=as_json, watch=arguments.watch)
     if arguments.test_notifications:
         from plotfarm.jobs import try_channels
 

@@ -12,13 +12,14 @@ import sys  # noqa: E402
 from plotfarm import __version__  # noqa: E402
 
 _DESCRIPTION = """\
-Sends every finished plot in the plot directories to a NAS, one after the other: through an ssh-launched netcat
-pipe, digested at both ends, published under its name only when it is whole and on the drive. Only then the
-source is removed. If a transfer is already running, nothing happens."""
+Sends every finished plot in the plot directories to a NAS, several at once: through ssh-launched pipes, digested
+at both ends, published under its name only when it is whole and on the drive. Only then the source is removed.
+If a transfer is already running, nothing happens: that run also sends what finishes meanwhile."""
 
 _EXAMPLES = """\
 examples:
   plot_manager.py                       send what is finished (the cron line)
+  plot_manager.py --status --watch      what is on its way just now
   plot_manager.py --dry-run             say what would be sent where, and send nothing
   plot_manager.py --config /etc/plot_manager/plot_manager_config
 
@@ -37,10 +38,23 @@ def main() -> int:
     )  # fmt: skip
     parser.add_argument("-v", "--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be sent where, and send nothing")
+    parser.add_argument("--status", action="store_true", help="show what is on its way, what waits, and the last ones")
+    parser.add_argument("--watch", action="store_true", help="with --status: live, until Ctrl-C")
+    parser.add_argument("--json", action="store_true", help="with --status: the same facts as JSON")
     parser.add_argument("--config", metavar="FILE", help="the configuration to use")
     arguments = parser.parse_args()
+    if (arguments.watch or arguments.json) and not arguments.status:
+        parser.error("--watch and --json say how the status is shown: give --status")
 
-    from plotfarm.jobs import entry, send_plots
+    from plotfarm.jobs import entry
+
+    if arguments.status:
+        from plotfarm.jobs import status
+
+        show = functools.partial(status.of_plotter, as_json=arguments.json, watch=arguments.watch)
+        return entry.run("plot_manager", show, arguments.config, tells=False)
+
+    from plotfarm.jobs import send_plots
 
     job = functools.partial(send_plots.run, dry_run=arguments.dry_run)
     unattended = not arguments.dry_run

@@ -73,6 +73,8 @@ class Arrival:
     since: float  # Unix time
     alive: bool  # False: the receiver is gone, and a writer that it left still holds the lock
     publishing: bool = False  # its rename has begun: it may appear under its name at any moment
+    offset: int = 0  # bytes that an interrupted arrival had left
+    progress: float = 0.0  # Unix time when a byte arrived last; 0: none yet
 
 
 @dataclass(frozen=True)

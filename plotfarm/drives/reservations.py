@@ -92,4 +92,6 @@ def _arrival(content: dict[str, Any], path: Path) -> Arrival:
         since=float(content.get("since", 0.0)),
         alive=is_alive(content),
         publishing=content.get("publishing") is True,
+        offset=int(content.get("offset", 0)),
+        progress=float(content.get("progress", 0.0)),
     )

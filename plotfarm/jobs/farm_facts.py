@@ -14,10 +14,12 @@ from plotfarm.chia.farm_log import Unreadable, farmed
 from plotfarm.chia.settings import log_path
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Verdict
+from plotfarm.drives.speed import Speed, speeds
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, newest_stored
 from plotfarm.reports.facts import DAY_SECONDS, DriveFacts, FarmFacts, Unknown
 
+_ARRIVALS = 5000  # the newest, to judge from how fast they come
 _V2_SUFFIXES = {"plot2": " .plot2", "gplot": " .gplot"}
 
 
@@ -34,7 +36,8 @@ def gather(
     `current`: the mountpoint of the plot drive, if it is not the one that was configured then.
     """
     now = time.time()
-    drives = tuple(_drive_facts(verdict, stock, healths) for verdict in stock.choice.verdicts)
+    fast = speeds(state.transfers(limit=_ARRIVALS))
+    drives = tuple(_drive_facts(verdict, stock, healths, fast) for verdict in stock.choice.verdicts)
     place = stock.choice.current if current is None else current
     plot_drive = next((drive for drive in drives if drive.drive.mountpoint == place), None)
     made_plots, made_bytes = state.stored_since(now - DAY_SECONDS)
@@ -47,12 +50,15 @@ def gather(
     return _with_chia(facts, config)
 
 
-def _drive_facts(verdict: Verdict, stock: Stock, healths: Mapping[str, Health]) -> DriveFacts:
+def _drive_facts(
+    verdict: Verdict, stock: Stock, healths: Mapping[str, Health], fast: Mapping[str, Speed]
+) -> DriveFacts:
     identity = verdict.drive.identity
     reading = stock.readings.get(identity)
     counts = reading.counts if reading else None
     size, uncounted = (reading.plot_bytes, reading.uncounted) if reading else (0, "")
-    return DriveFacts(verdict, healths.get(identity), counts, size, uncounted)
+    speed = fast.get(verdict.drive.mountpoint)
+    return DriveFacts(verdict, healths.get(identity), counts, size, uncounted, speed)
 
 
 def _with_chia(facts: FarmFacts, config: Config) -> FarmFacts:

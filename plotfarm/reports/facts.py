@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from plotfarm.base.condition import Condition
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
+from plotfarm.drives.speed import Speed
 
 DAY_SECONDS = 86400.0
 SHORTEST_PACE_SECONDS = 3600.0  # a shorter time says nothing about how many plots come in a day
@@ -30,6 +31,7 @@ class DriveFacts:
     counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> plot files; None: it did not answer
     plot_bytes: int = 0  # of all plot files on it
     uncounted: str = ""  # why there are no counts although it answered
+    speed: Speed | None = None  # how fast plots arrive there; None: not known
 
     @property
     def drive(self) -> Drive:

@@ -6,7 +6,7 @@ import json
 
 from plotfarm.base.config.sections import Smart
 from plotfarm.base.text import one_line
-from plotfarm.base.units import format_duration
+from plotfarm.base.units import format_bytes, format_duration
 from plotfarm.drives.conditions import heat
 from plotfarm.plots.names import escaped
 from plotfarm.reports import frame, values
@@ -92,6 +92,11 @@ def _legend(facts: FarmFacts, settings: Smart) -> list[tuple[str, str, str]]:
         lines.append(("!!", "critical", f"much too hot: {settings.critical_celsius}°C or more (critical_celsius)"))
     if any(drive.health and drive.health.asleep and not drive.health.problem for drive in here):
         lines.append(("asleep:", "dim", "left in standby; in brackets what its last reading said (wake_drives)"))
+    for drive in here:
+        if drive.speed and drive.speed.is_slow:
+            speed = f"{format_bytes(drive.speed.bytes_per_second)}/s"
+            words = f"plots arrive on {escaped(drive.drive.name)} at {speed}, not half as fast as on the others"
+            lines.append(("slow:", "warning", words))
     return lines
 
 
@@ -132,4 +137,6 @@ def _facts(drive: DriveFacts, now: float, settings: Smart) -> dict[str, object]:
         "uncorrectable": known.uncorrectable if known else None,
         "crc_errors": known.crc_errors if known else None,
         "last_read": iso(health.last_read) if health else None,
+        "arrival_bytes_per_second": round(drive.speed.bytes_per_second) if drive.speed else None,
+        "arrivals_slow": drive.speed.is_slow if drive.speed else None,
     }

@@ -1,0 +1,110 @@
+"""`--status` of plot_manager.py and drive_manager.py: reads locks and what is remembered, and touches nothing else."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+
+from plotfarm.base.config.sections import Config
+from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.locks import holder, is_alive, last_content
+from plotfarm.base.state import State
+from plotfarm.drives.model import Arrival
+from plotfarm.drives.reservations import Reservations
+from plotfarm.drives.speed import speeds
+from plotfarm.plots.names import escaped
+from plotfarm.reports import status as words
+from plotfarm.reports.explain import wants_colour
+from plotfarm.reports.status import Running, Status
+
+_LAST = 10
+_REDRAW_SECONDS = 1.0
+_PLOTTER_LOCKS = ("plot_manager.lock", "plot_manager_testing.lock")
+
+
+def of_plotter(config: Config, as_json: bool = False, watch: bool = False) -> int:
+    """Print what is on its way from this plotter."""
+    return _show(config, _look_at_plotter, as_json, watch)
+
+
+def of_nas(config: Config, as_json: bool = False, watch: bool = False) -> int:
+    """Print what is arriving on this NAS."""
+    return _show(config, _look_at_nas, as_json, watch)
+
+
+def _show(config: Config, look: Callable[[Config], Status], as_json: bool, watch: bool) -> int:
+    if not watch:
+        status = look(config)
+        print(words.as_json(status) if as_json else words.as_text(status, wants_colour(sys.stdout)))  # noqa: T201
+        return 0
+    if not sys.stdout.isatty():
+        raise PlotfarmError("--watch draws on a terminal, and this is none: leave it out, or use --json")
+    from rich.live import Live
+    from rich.text import Text
+
+    status = look(config)
+    with Live(Text.from_ansi(words.as_text(status, True)), auto_refresh=False, screen=True) as live:
+        try:
+            while True:
+                time.sleep(_REDRAW_SECONDS)
+                before, status = status, look(config)
+                status = words.with_speeds_since(before, status)
+                live.update(Text.from_ansi(words.as_text(status, wants_colour(sys.stdout))), refresh=True)
+        except KeyboardInterrupt:
+            return 0
+
+
+def _look_at_plotter(config: Config) -> Status:
+    now, host = time.time(), socket.gethostname()
+    running: list[Running] = []
+    waiting, waiting_bytes = 0, 0
+    for name in _PLOTTER_LOCKS:
+        path = config.paths.locks / name
+        held = holder(path) is not None
+        content = last_content(path) if held else {}
+        streams = content.get("streams")
+        alive = held and _is_alive(content)
+        running += [
+            words.read_stream(each, host, alive, now)
+            for each in (streams if isinstance(streams, list) else []) if isinstance(each, dict)
+        ]  # fmt: skip
+        count, size = content.get("waiting"), content.get("waiting_bytes")
+        waiting += count if isinstance(count, int) else 0
+        waiting_bytes += size if isinstance(size, int) else 0
+    state = State(config.paths.state)
+    last = state.transfers(limit=_LAST)
+    state.close()
+    return Status(host, now, config.transfer.stall_seconds, running, last, waiting, waiting_bytes)
+
+
+def _is_alive(content: dict[str, object]) -> bool:
+    try:
+        return is_alive(content)
+    except (TypeError, ValueError, KeyError):
+        return False
+
+
+def _look_at_nas(config: Config) -> Status:
+    now, host = time.time(), socket.gethostname()
+    reservations = Reservations(config.paths.locks)
+    with reservations.mutex():  # looking takes a lock for a moment, which must not be in the way of an arrival
+        arrivals = reservations.arrivals()
+    state = State(config.paths.state)
+    places = {identity: mountpoint for identity, (mountpoint, _) in state.known_drives().items()}
+    past = state.transfers(limit=5000)
+    state.close()
+    running = [_arriving(each, places, now) for each in arrivals]
+    return Status(host, now, config.transfer.stall_seconds, running, past[:_LAST], speeds=speeds(past))
+
+
+def _arriving(arrival: Arrival, places: dict[str, str], now: float) -> Running:
+    moved, seconds = arrival.written_bytes - arrival.offset, arrival.progress - arrival.since
+    speed = moved / seconds if moved > 0 and 0 < seconds <= now else None
+    target = places.get(arrival.identity) or arrival.identity.removeprefix("directory:")
+    return Running(
+        escaped(arrival.plot), escaped(arrival.plotter), escaped(os.path.normpath(target)), arrival.bytes,
+        arrival.written_bytes, arrival.offset, arrival.since, arrival.progress, arrival.alive, speed,
+    )  # fmt: skip
