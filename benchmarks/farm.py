@@ -176,26 +176,30 @@ def bench(arguments: argparse.Namespace, drives: int, mb_per_second: float) -> I
 def many_drives(arguments: argparse.Namespace) -> list[Case]:
     """Return the cases of the figure that counts, and of what plots do to a harvester."""
     many, speed = arguments.drives, arguments.mb_per_second
-    cases = [Case(f"{many} streams to {many} drives", pipe, many, speed) for pipe in arguments.pipes]
-    cases += [Case("1 stream to 1 drive", pipe, 1, speed) for pipe in arguments.pipes]
+    cases = [Case(f"{many} streams to {many} drives of {speed:g} MB/s", pipe, many, speed) for pipe in arguments.pipes]
+    cases += [Case(f"1 stream to 1 drive of {speed:g} MB/s", pipe, 1, speed) for pipe in arguments.pipes]
     if _KNOWS_STREAMS:
         last = arguments.pipes[-1]
         for key, value in (
             ("transfer.max_mb_per_second", arguments.limit),
             ("receiving.lookup_milliseconds", arguments.lookup_milliseconds),
         ):
-            title = f"{many} streams, `{key.partition('.')[2]} = {value:g}`"
+            title = f"{many} streams to {many} drives, `{key.partition('.')[2]} = {value:g}`"
             cases.append(Case(title, last, many, speed, {key: value}))
     return cases
 
 
 def slower_drives(arguments: argparse.Namespace) -> list[Case]:
     """Return the cases that show whether streams add up: drives so slow that the processors do not count."""
+    speed, titles = (
+        arguments.mb_per_second / 2,
+        {1: "1 stream to 1 drive", _SLOWER: f"{_SLOWER} streams to {_SLOWER} drives"},
+    )
     return [
-        Case(f"{streams} stream{'s' * (streams > 1)} to {streams} drive{'s' * (streams > 1)}", pipe, streams,
-             arguments.mb_per_second / 2)
-        for pipe in arguments.pipes for streams in (1, _SLOWER)
-    ]  # fmt: skip
+        Case(f"{title} of {speed:g} MB/s", pipe, streams, speed)
+        for pipe in arguments.pipes
+        for streams, title in titles.items()
+    ]
 
 
 def measure(arguments: argparse.Namespace, cases: list[Case], drives: int) -> tuple[str, list[float], list[list[Run]]]:

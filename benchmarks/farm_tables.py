@@ -57,7 +57,7 @@ def speed_table(cases: list[Case], runs: list[list[Run]]) -> str:
         cpu = statistics.median(run.cpu / run.size * 1e9 for run in done)
         busy = statistics.median(run.busy for run in done)
         lines.append(
-            f"| {case.title} of {case.mb_per_second:g} MB/s | {case.pipe} | {speed:.0f} "
+            f"| {case.title} | {case.pipe} | {speed:.0f} "
             f"| {min(speeds):.0f}-{max(speeds):.0f} | {speed * 1e6 * _DAY_SECONDS / 2**40:.1f} "
             f"| {speed / case.streams / case.mb_per_second:.0%} | {speed / single[case.pipe]:.2f} "
             f"| {cpu:.2f} | {busy:.0%} |"
