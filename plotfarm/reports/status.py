@@ -175,7 +175,7 @@ def as_json(status: Status) -> str:
             ],
             "waiting": status.waiting,
             "waiting_bytes": status.waiting_bytes if status.waiting is not None else None,
-            "drives": status.speeds if not status.speeds else {drive: asdict(speed) for drive, speed in status.speeds.items()},
+            "drives": status.speeds and {drive: asdict(status.speeds[drive]) for drive in status.speeds},
             "last": [
                 {**asdict(transfer), "finished": iso(transfer.finished), "segments": transfer.segments.split()}
                 for transfer in status.last

@@ -116,7 +116,7 @@ def test_the_last_ones_and_how_fast_drives_are(farm: Farm) -> None:
         target = str(drive / f"{number}.plot")
         state.record_transfer(
             Transfer(
-                time.time() - 60, f"{number}.plot", "v1", "/p", target, "p1", 2 * 10**9, seconds, "d" * 64, "", "stored"
+                time.time() - 60, f"{number}.plot", "v1", "/p", target, "p1", size, seconds, "d" * 64, "", "stored"
             )
         )
     state.record_transfer(Transfer(time.time(), NAME, "v1", "/p", "", "p1", 5, 1.0, "", "", "it broke\x1b[31m"))
