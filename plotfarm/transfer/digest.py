@@ -15,7 +15,9 @@ from blake3 import blake3
 SEGMENT_BYTES = 2**30
 # Half of a pipe's buffer: one piece is hashed while netcat drains the one before. Measured, with its neighbours.
 PIECE_BYTES = 512 * 1024
-DIRECT_PIECE_BYTES = 1024 * 1024  # without a pipe between larger pieces are better: measured too
+# Without a pipe between, larger pieces are better, and larger ones at the receiving end than at the sending: fewer
+# switches between the two. Measured too.
+DIRECT_SEND_BYTES, DIRECT_RECEIVE_BYTES = 2 * 1024 * 1024, 4 * 1024 * 1024
 FORGET_BYTES = 64 * 1024 * 1024
 
 

@@ -14,7 +14,7 @@ from plotfarm.base.errors import NasUnavailable, PlotfarmError, ProtocolError, T
 from plotfarm.transfer import protocol
 from plotfarm.transfer.channel import Channel
 from plotfarm.transfer.digest import (
-    DIRECT_PIECE_BYTES,
+    DIRECT_SEND_BYTES,
     PIECE_BYTES,
     SEGMENT_BYTES,
     Digest,
@@ -214,7 +214,7 @@ class Sender:
 
     def _pump(self, pipe: Pipe, size: int, source: int, known: tuple[str, ...], observer: Observer) -> Digest:
         """Bring the bytes behind the `known` segments into the pipe, digesting them on the way."""
-        piece_bytes = DIRECT_PIECE_BYTES if self._settings.pipe == "direct" else PIECE_BYTES
+        piece_bytes = DIRECT_SEND_BYTES if self._settings.pipe == "direct" else PIECE_BYTES
         buffer, digester, pace = (
             piece_buffer(piece_bytes),
             Digester(known=known),

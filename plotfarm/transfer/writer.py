@@ -20,7 +20,7 @@ from plotfarm.base import kernel
 from plotfarm.base.errors import TransferFailed
 from plotfarm.plots.names import PART_SUFFIX
 from plotfarm.transfer.digest import (
-    DIRECT_PIECE_BYTES,
+    DIRECT_RECEIVE_BYTES,
     PIECE_BYTES,
     SEGMENT_BYTES,
     Digest,
@@ -219,7 +219,7 @@ def _reader(source: int) -> tuple[Callable[[memoryview], int], int]:
         except ConnectionError:
             return 0
 
-    return receive, DIRECT_PIECE_BYTES
+    return receive, DIRECT_RECEIVE_BYTES
 
 
 def _fill(source: int, buffer: memoryview) -> int:
