@@ -26,7 +26,7 @@ import psutil  # noqa: E402
 
 from benchmarks.farm_tables import Case, Run, lookup_table, speed_table  # noqa: E402
 from benchmarks.harvester import harvester  # noqa: E402
-from benchmarks.transfer import cpu_of_children, processor, write_random  # noqa: E402
+from benchmarks.surroundings import cpu_of_children, processor, write_random  # noqa: E402
 from plotfarm.base.config.sections import TransferSettings  # noqa: E402
 from plotfarm.drives.model import MARKER  # noqa: E402
 from testbed.farm import Farm  # noqa: E402

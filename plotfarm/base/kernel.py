@@ -35,18 +35,15 @@ def rename_without_replacing(directory: int, old: str, new: str) -> None:
     os.unlink(old, dir_fd=directory)
 
 
-def watch_closing(directory: str | os.PathLike[str]) -> int | None:
-    """Return a descriptor that is readable when a file in `directory` that was open for writing is closed.
-
-    inotify(7); None if this user has too many of them.
-    """
+def new_watch() -> int | None:
+    """Return a descriptor for `watch_closing`: inotify(7); None if this user has too many of them."""
     descriptor: int = _libc.inotify_init1(_IN_NONBLOCK | _IN_CLOEXEC)
-    if descriptor < 0:
-        return None
-    if _libc.inotify_add_watch(descriptor, os.fsencode(directory), _IN_CLOSE_WRITE) < 0:
-        os.close(descriptor)
-        return None
-    return descriptor
+    return descriptor if descriptor >= 0 else None
+
+
+def watch_closing(watch: int, file: str | os.PathLike[str]) -> None:
+    """Let a watch be readable when somebody closes a file that was open for writing; nothing if it is gone."""
+    _libc.inotify_add_watch(watch, os.fsencode(file), _IN_CLOSE_WRITE)
 
 
 def start_writing_back(descriptor: int, offset: int, length: int) -> None:

@@ -84,5 +84,5 @@ class ArrivalLimits:
     def changes(self) -> int:
         """Return a descriptor that is readable when an arrival may have ended since."""
         if self._releases is None:
-            self._releases = Releases(self._config.paths.locks)
-        return self._releases.clear()
+            self._releases = Releases()
+        return self._releases.of(self._config.paths.locks.glob("drive-*.lock"))

@@ -310,7 +310,7 @@ class SendingRun:
         else:
             if was_sending:
                 self._record(sending, None, str(error))
-            if isinstance(error, LinkLost) or not was_sending:
+            if isinstance(error, LinkLost) or berth.stream.is_over:
                 self._end_stream(berth)
             if isinstance(error, LinkLost) and len(berth.nas.links) > 1:
                 self._dispatch.lose(berth.nas, berth.link, berth.stream, str(error))

@@ -50,6 +50,7 @@ class Stream:
         self._worker = Worker(lambda endpoint: _Server(talk, end_listeners, endpoint).serve())
         self.heard = time.monotonic()  # when it last said anything
         self.is_busy = False
+        self.is_over = False  # ended from outside: it is of no more use
 
     def fileno(self) -> int:
         """Return the descriptor to poll: ready when the stream has something to say."""
@@ -80,7 +81,7 @@ class Stream:
         try:
             message = self._worker.hear("the process of a stream was ended from outside")
         except TransferFailed:
-            self.is_busy = False
+            self.is_busy, self.is_over = False, True
             raise
         self.heard = time.monotonic()
         kind = message.pop("type")

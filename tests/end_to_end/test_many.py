@@ -39,6 +39,16 @@ def arriving(farm: Farm) -> int:
     return sum(path.stat().st_ino in held for path in farm.nas.locks.glob("drive-*.lock"))
 
 
+def most_at_once(farm: Farm) -> int:
+    """Let plot_manager.py send all there is, and return how many plots arrived at the same time."""
+    most, run = 0, farm.start_plot_manager()
+    while run.poll() is None:
+        most = max(most, arriving(farm))
+        time.sleep(0.01)
+    assert run.returncode == 0, logs(farm)
+    return most
+
+
 @pytest.fixture
 def new_fleet(tmp_path: Path) -> Iterator[Callable[..., Fleet]]:
     fleets: list[Fleet] = []
@@ -141,12 +151,7 @@ def test_the_nas_limits_its_arrivals(new_farm: NewFarm) -> None:
     farm = new_farm(drives=4, nas_settings={"receiving.arrivals": 2, "transfer.max_mb_per_second": 4})
     for number in range(6):
         put(farm.plots, f"plot {number}", 2 * MIB)
-    most = 0
-    run = farm.start_plot_manager()
-    while run.poll() is None:
-        most = max(most, arriving(farm))
-        time.sleep(0.01)
-    assert run.returncode == 0, logs(farm)
+    most = most_at_once(farm)
     assert most == 2
     assert len(farm.stored()) == 6
 
@@ -167,12 +172,7 @@ def test_a_plotter_may_have_so_much_unfinished(new_farm: NewFarm) -> None:
     farm = new_farm(drives=4, nas_settings=quota)
     for number in range(4):
         put(farm.plots, f"plot {number}", 2 * MIB)
-    most = 0
-    run = farm.start_plot_manager()
-    while run.poll() is None:
-        most = max(most, arriving(farm))
-        time.sleep(0.01)
-    assert run.returncode == 0, logs(farm)
+    most = most_at_once(farm)
     assert most == 1
     assert len(farm.stored()) == 4
 
