@@ -96,6 +96,21 @@ def test_a_drive_that_stands_still_holds_up_its_own_stream_only(new_farm: NewFar
     audit(farm, manifest)
 
 
+def test_a_stream_that_is_killed_costs_its_own_plot_a_run(new_farm: NewFarm) -> None:
+    farm = new_farm(drives=2, nas_settings={"transfer.max_mb_per_second": 16})
+    for number in range(6):
+        big_plot(farm.plots, f"stream {number}", 8 * MIB)
+    manifest = names_and_digests(farm)
+    run = farm.start_plot_manager()
+    wait_for(lambda: arriving(farm) == 2, "two arrivals")
+    stream = next(child for child in psutil.Process(run.pid).children() if child.name().startswith("python"))
+    stream.kill()
+    assert run.wait(60) == 1, logs(farm)
+    assert len(farm.waiting()) == 1
+    assert farm.plot_manager().returncode == 0, logs(farm)
+    audit(farm, manifest)
+
+
 def _writer(farm: Farm) -> psutil.Process | None:
     for process in processes_of(farm):
         try:
