@@ -92,9 +92,30 @@ def test_a_stranger_who_connects_first(new_farm: NewFarm, put_v1: PutV1, words: 
     audit(farm, manifest)
 
 
+@pytest.mark.parametrize("words", [GARBAGE, b"", b"\0" * 31, b"0" * 31])
+def test_a_direct_listener_lets_strangers_wait_outside(new_farm: NewFarm, put_v1: PutV1, words: bytes) -> None:
+    """More of them than may stand at the door, and all before the plotter: it comes through at the first attempt."""
+    farm = new_farm(settings={"transfer.pipe": "direct"})
+    put_v1(farm.plots, "wanted")
+    manifest = names_and_digests(farm)
+    with held_at(farm, "offer:sent") as held, contextlib.ExitStack() as crowd:
+        port = wait_for(lambda: next(filter(_accepts, farm.ports), None), "a listener")
+        for _ in range(40):
+            connection = crowd.enter_context(socket.create_connection(("127.0.0.1", port)))
+            with contextlib.suppress(OSError):  # thrown out already
+                connection.sendall(words)
+        held.finish()
+    assert held.manager.returncode == 0, logs(farm)
+    assert no_trace(farm)
+    assert "had no token" not in farm.nas.log_text()  # no new listener was needed
+    assert len(farm.stored()) == 1
+    audit(farm, manifest)
+
+
 @pytest.mark.parametrize("words", [GARBAGE, b""])
-def test_strangers_who_flood_every_port(new_farm: NewFarm, put_v1: PutV1, words: bytes) -> None:
-    farm = new_farm(settings={"transfer.stall_seconds": 5})
+@pytest.mark.parametrize("pipe", ["netcat", "direct"])
+def test_strangers_who_flood_every_port(new_farm: NewFarm, put_v1: PutV1, words: bytes, pipe: str) -> None:
+    farm = new_farm(settings={"transfer.stall_seconds": 5, "transfer.pipe": pipe})
     farm.ports = range(farm.ports.start, farm.ports.start + 3)
     for side in (farm.plotter, farm.nas):
         side.change({"transfer.ports": f"{farm.ports.start}-{farm.ports.stop - 1}"})
