@@ -22,7 +22,7 @@ SHORT_LIVED = ("writer", "sending nc", "listening nc")  # there for a moment onl
 
 
 @pytest.mark.parametrize(
-    "kills", [12, pytest.param(240, marks=[pytest.mark.long, pytest.mark.timeout(3600)])], ids=["short", "long"]
+    "kills", [6, pytest.param(240, marks=[pytest.mark.long, pytest.mark.timeout(3600)])], ids=["short", "long"]
 )
 def test_random_kills(kills: int, tmp_path: Path, shop: PlotShop) -> None:
     seed = random.SystemRandom().randrange(10**6)

@@ -68,7 +68,10 @@ def unfinished(made: Scene) -> dict[str, int]:
         state.close()
 
 
-@pytest.mark.parametrize("victim", ["receiver", "plot_manager", "ssh master", "writer"])
+@pytest.mark.parametrize(
+    "victim",
+    ["receiver", "plot_manager", *(pytest.param(each, marks=pytest.mark.long) for each in ("ssh master", "writer"))],
+)
 def test_it_goes_on_after_a_kill(made: Scene, victim: str) -> None:
     interrupt(made, victim)
     (plot,) = made.manifest
