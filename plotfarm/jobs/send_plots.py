@@ -212,6 +212,7 @@ class SendingRun:
         offer = Offer(
             name=plot.name, size=plot.size, kind=plot.header.kind, k=plot.header.k, id=plot.header.plot_id,
             dry_run=self._dry_run, plot_directory=str(plot.directory), patience_seconds=_PATIENCE_SECONDS,
+            streams=self._streams,
         )  # fmt: skip
         room = self._plots.rooms.get(plot.directory)
         if room is None:

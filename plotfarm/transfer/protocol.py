@@ -95,6 +95,7 @@ class Offer:
     waiting_bytes: int = 0
     hours_left: float | None = None
     patience_seconds: float = 0.0  # for so long it may wait for its turn, before it is refused
+    streams: int = 1  # so many plots this plotter may send at once
 
     @classmethod
     def read(cls, message: Message) -> Offer:
@@ -103,7 +104,7 @@ class Offer:
         if not 0 < size < 2**63:
             raise ProtocolError(f"an offer of {str(size)[:30]} bytes")
         k, free, hours = message.get("k"), message.get("free_bytes"), message.get("hours_left")
-        patience = message.get("patience_seconds")
+        patience, streams = message.get("patience_seconds"), message.get("streams")
         return cls(
             name=text(message, "name"),
             size=size,
@@ -116,6 +117,7 @@ class Offer:
             waiting_bytes=integer(message, "waiting_bytes") % 2**63 if "waiting_bytes" in message else 0,
             hours_left=float(hours) if isinstance(hours, int | float) and 0 <= hours < 1e9 else None,
             patience_seconds=float(patience) if isinstance(patience, int | float) and 0 < patience < 1e6 else 0.0,
+            streams=streams if isinstance(streams, int) and 1 < streams < 1e6 else 1,
         )
 
 

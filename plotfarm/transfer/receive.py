@@ -178,7 +178,9 @@ class Receiver:
         pace = Pace(self._settings.max_mb_per_second * 1e6)
         lookups = Lookups(reserved.device_number, self._receiving.lookup_milliseconds)
         known = reserved.known if self._version > 1 else ()
-        cargo = FromPipe(lambda data: _refuse_header(offer, data), (pace.rest, lookups.rest), known, reserved.inode)
+        cargo = FromPipe(
+            lambda data: _refuse_header(offer, data), (pace.rest, lookups.rest), known, reserved.inode, offer.streams
+        )
         readback = self._settings.verify == "readback"
         return Task(offer.name, offer.size, reserved.place, readback, reserved.leftovers, cargo)
 

@@ -14,12 +14,12 @@ from plotfarm.base.errors import NasUnavailable, PlotfarmError, ProtocolError, T
 from plotfarm.transfer import protocol
 from plotfarm.transfer.channel import Channel
 from plotfarm.transfer.digest import (
-    DIRECT_SEND_BYTES,
     PIECE_BYTES,
     SEGMENT_BYTES,
     Digest,
     Digester,
     digest_file,
+    direct_pieces,
     piece_buffer,
 )
 from plotfarm.transfer.direct import DirectPipe
@@ -194,7 +194,7 @@ class Sender:
             observer.began(str(ready.get("drive") or ""), len(known) * SEGMENT_BYTES)
             token = memoryview(protocol.text(ready, "token").encode())
             self._push(pipe, lambda done: pipe.write(token[done:]), len(token))
-            digest = self._pump(pipe, offer.size, source.descriptor, known, observer)
+            digest = self._pump(pipe, offer, source.descriptor, known, observer)
             pipe.close_input()
             self._channel.send(protocol.encode("sent", attempt=attempt, size=offer.size, digest=digest.plot))
             reached("sent:sent")
@@ -212,9 +212,10 @@ class Sender:
             return DirectPipe(address, port)
         return NetcatPipe(address, port, self._settings.netcat)
 
-    def _pump(self, pipe: Pipe, size: int, source: int, known: tuple[str, ...], observer: Observer) -> Digest:
+    def _pump(self, pipe: Pipe, offer: Offer, source: int, known: tuple[str, ...], observer: Observer) -> Digest:
         """Bring the bytes behind the `known` segments into the pipe, digesting them on the way."""
-        piece_bytes = DIRECT_SEND_BYTES if self._settings.pipe == "direct" else PIECE_BYTES
+        size = offer.size
+        piece_bytes = direct_pieces(offer.streams).send if self._settings.pipe == "direct" else PIECE_BYTES
         buffer, digester, pace = (
             piece_buffer(piece_bytes),
             Digester(known=known),

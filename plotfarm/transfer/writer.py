@@ -20,12 +20,12 @@ from plotfarm.base import kernel
 from plotfarm.base.errors import TransferFailed
 from plotfarm.plots.names import PART_SUFFIX
 from plotfarm.transfer.digest import (
-    DIRECT_RECEIVE_BYTES,
     PIECE_BYTES,
     SEGMENT_BYTES,
     Digest,
     Digester,
     digest_file,
+    direct_pieces,
     piece_buffer,
 )
 from plotfarm.transfer.pace import rester
@@ -131,6 +131,7 @@ class FromPipe:
     rests: tuple[Callable[[int], float], ...] = ()  # each says for how many seconds to rest after so many bytes
     known: tuple[str, ...] = ()
     inode: int = 0
+    streams: int = 1  # that the plotter may have at once
 
     def begin(self, task: Task, directory: int, part: str) -> int:
         """Go on with the NAME.part that is there, or make one anew."""
@@ -162,7 +163,7 @@ class FromPipe:
 
         kept = Kept(descriptor, known, endpoint)
         try:
-            digest = bring(task, connection, "the data connection", descriptor, endpoint, after, kept)
+            digest = bring(task, connection, "the data connection", descriptor, endpoint, after, kept, self.streams)
         except (Interrupted, EOFError, BrokenPipeError, ConnectionResetError) as error:
             kept.finish()
             if kept.segments:
@@ -174,14 +175,14 @@ class FromPipe:
 
 def bring(
     task: Task, source: int, source_name: str, descriptor: int, endpoint: Endpoint,
-    each_piece: Callable[[int], None], kept: Kept | None = None,
+    each_piece: Callable[[int], None], kept: Kept | None = None, streams: int = 1,
 ) -> Digest:  # fmt: skip
     """Move exactly `task.size` bytes, never more, from a connection or a file to NAME.part, digesting them on the way.
 
     `each_piece` hears after every piece how many bytes are there; `kept` of every segment that is complete, and
-    says how many are there already. Interrupted if the source ends too early.
+    says how many are there already; `streams` may be at it at once. Interrupted if the source ends too early.
     """
-    fill, piece_bytes = _reader(source)
+    fill, piece_bytes = _reader(source, streams)
     digester, begin = Digester(known=kept.segments if kept else ()), len(kept.segments) * SEGMENT_BYTES if kept else 0
     buffer, done, report = piece_buffer(piece_bytes), begin, reporter(endpoint)
     half_reached = False
@@ -204,7 +205,7 @@ def bring(
     return digester.finish()
 
 
-def _reader(source: int) -> tuple[Callable[[memoryview], int], int]:
+def _reader(source: int, streams: int) -> tuple[Callable[[memoryview], int], int]:
     """Return how to fill a buffer from a connection or a file, and how large that should be.
 
     The function returns how many bytes there are: fewer than fit only at the end.
@@ -219,7 +220,7 @@ def _reader(source: int) -> tuple[Callable[[memoryview], int], int]:
         except ConnectionError:
             return 0
 
-    return receive, DIRECT_RECEIVE_BYTES
+    return receive, direct_pieces(streams).receive
 
 
 def _fill(source: int, buffer: memoryview) -> int:

@@ -19,6 +19,7 @@ JSON = st.recursive(
 )
 FIELDS = [
     "name", "size", "kind", "k", "id", "dry_run", "plot_directory", "free_bytes", "waiting_bytes", "hours_left",
+    "patience_seconds", "streams",
 ]  # fmt: skip
 
 
@@ -67,7 +68,7 @@ def test_numbers_that_are_none(value: object) -> None:
 
 
 def test_an_offer_survives_the_road() -> None:
-    offer = Offer("x.plot", 5, "v1", 32, "ab", True, "/plots", 7, 8, 9.5)
+    offer = Offer("x.plot", 5, "v1", 32, "ab", True, "/plots", 7, 8, 9.5, 60.0, 4)
     message = protocol.decode(protocol.encode("offer", **offer.__dict__, later="unknown"))
     assert message is not None
     assert Offer.read(message) == offer
@@ -83,7 +84,7 @@ def test_an_offer_is_read_or_refused(fields: dict[str, object]) -> None:
         return
     assert 0 < offer.size < 2**63
     assert offer.plot_directory.isprintable() or offer.plot_directory == ""
-    numbers = (offer.free_bytes, offer.waiting_bytes, offer.hours_left)
+    numbers = (offer.free_bytes, offer.waiting_bytes, offer.hours_left, offer.streams)
     assert all(number is None or 0 <= number < 2**63 for number in numbers)
 
 
