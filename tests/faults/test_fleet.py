@@ -12,12 +12,14 @@ import psutil
 import pytest
 
 from testbed.fleet import Fleet
+from testbed.network import Switch, why_no_separate_host
 from testbed.plots import v1_name
 from tests.faults import auditor
 from tests.faults.scene import LIMITS
 
 PLOTS = 200
 KILL_SECONDS = (0.0, 0.4)  # between two kills
+MOST_KILLS = 300  # on a slow machine, where else more would be killed than can be done in between
 LIMIT_SECONDS = 240.0
 
 
@@ -27,7 +29,11 @@ def test_every_plot_arrives_once(tmp_path: Path) -> None:
     print(f"seed {seed}")
     chance = random.Random(seed)
     killed: Counter[str] = Counter()
-    with Fleet(tmp_path / "fleet", plotters=3, nas=2, settings=LIMITS) as fleet:
+    with contextlib.ExitStack() as opened:
+        reason = why_no_separate_host()
+        print(f"all hosts on loopback: {reason}" if reason else "each host is a network namespace")
+        switch = None if reason else opened.enter_context(Switch())
+        fleet = opened.enter_context(Fleet(tmp_path / "fleet", plotters=3, nas=2, settings=LIMITS, switch=switch))
         noted = auditor.manifest(_put_plots(fleet, chance))
         scope = _scope(fleet)
         runs = [fleet.start(number) for number in range(3)]
@@ -39,7 +45,8 @@ def test_every_plot_arrives_once(tmp_path: Path) -> None:
             pause = time.monotonic() + chance.uniform(*KILL_SECONDS)
             while time.monotonic() < pause:
                 time.sleep(0.01)
-            killed[_kill_one(scope, chance)] += 1
+            if killed.total() < MOST_KILLS:
+                killed[_kill_one(scope, chance)] += 1
         for run in runs:
             run.wait(60)
         while busy := auditor.still_busy(scope):
