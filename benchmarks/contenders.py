@@ -204,18 +204,7 @@ class Bench:
     def ours(self, ours: Ours) -> float:
         """Bring all files over in one run of plot_manager.py; seconds from the first offer to the last `stored`."""
         self.configure(ours)
-        since = time.time()
-        done = self._farm.plot_manager(timeout=_LONGEST_SECONDS)
-        if done.returncode:
-            raise SystemExit(f"plot_manager.py failed: {done.stderr}\n{self._farm.nas.log_text()[-2000:]}")
-        state = State(self._farm.nas.state)
-        try:
-            transfers = [each for each in state.transfers(since=since) if each.result == "stored"]
-        finally:
-            state.close()
-        if {each.plot for each in transfers} != {source.name for source in self.sources}:
-            raise SystemExit(f"{len(transfers)} of {len(self.sources)} plots stored: this proves nothing")
-        return max(each.finished for each in transfers) - min(each.finished - each.seconds for each in transfers)
+        return journey(self._farm, [source.name for source in self.sources])
 
     def configure(self, ours: Ours) -> None:
         """Set both ends up for one of our ways, with nothing left of the run before."""
@@ -223,6 +212,25 @@ class Bench:
         streams, both = len(self.sources), {"transfer.netcat": ours.netcat, "transfer.pipe": ours.pipe}
         self._farm.plotter.change({**both, "plotter.streams": streams, "nas.streams": streams})
         self._farm.nas.change({**both, "transfer.verify": ours.verify})
+
+
+def journey(farm: Farm, names: Sequence[str]) -> float:
+    """Run plot_manager.py; returns the seconds from the first offer to the last `stored` of all plots of these names.
+
+    SystemExit if one of them was not stored.
+    """
+    since = time.time()
+    done = farm.plot_manager(timeout=_LONGEST_SECONDS)
+    if done.returncode:
+        raise SystemExit(f"plot_manager.py failed: {done.stderr}\n{farm.nas.log_text()[-2000:]}")
+    state = State(farm.nas.state)
+    try:
+        transfers = [each for each in state.transfers(since=since, limit=2 * len(names)) if each.result == "stored"]
+    finally:
+        state.close()
+    if {each.plot for each in transfers} != set(names):
+        raise SystemExit(f"{len(transfers)} of {len(names)} plots stored: this proves nothing")
+    return max(each.finished for each in transfers) - min(each.finished - each.seconds for each in transfers)
 
 
 def _together(senders: Sequence[Sequence[str]], receivers: Sequence[subprocess.Popen[bytes]] = ()) -> float:
