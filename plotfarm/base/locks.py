@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import socket
 import time
@@ -15,6 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from plotfarm.base.errors import PlotfarmError
+
+_LOG = logging.getLogger(__name__)
 
 # File systems that live on another host: flock there is a promise that not every server keeps.
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
@@ -97,6 +100,21 @@ class Lock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.release()
+
+
+def sole_run(path: Path) -> Lock | None:
+    """Take the lock that only one run of a script has at a time; None if another run has it.
+
+    PlotfarmError if it would lie on another host.
+    """
+    refuse_network_directory(path.parent)
+    lock = Lock(path)
+    try:
+        lock.acquire()
+    except LockBusy as busy:
+        _LOG.debug("%s: %s", busy, busy.holder)
+        return None
+    return lock
 
 
 def holder(path: Path) -> dict[str, Any] | None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+DAY_SECONDS = 86400.0
+
 _FACTORS = {
     "": 1, "b": 1,
     "k": 10**3, "kb": 10**3, "kib": 2**10,
@@ -32,6 +34,11 @@ def format_bytes(count: int | float) -> str:
             return f"{int(size)} B" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.1f} PiB"
+
+
+def format_speed(count: int | float, seconds: float = 1.0) -> str:
+    """Write how fast so many bytes went in so many seconds: `181.2 MiB/s`."""
+    return f"{format_bytes(count / max(seconds, 1e-6))}/s"
 
 
 def format_duration(seconds: float) -> str:

@@ -7,6 +7,7 @@ hot             celsius (None while nothing can be read), highest_celsius, warni
 failing         assessment (FAIL or WARN), reallocated, pending, uncorrectable, crc_errors
 sectors         for each counter that grew, such as `pending`: pending_from, pending_to
 no_smart        why, last_read (Unix time)
+slow            bytes_per_second, arrivals (how many plots that is the median of)
 missing         plots (None: never counted)
 not_answering   why, plots
 """
@@ -22,9 +23,11 @@ from plotfarm.base.text import one_line
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.offlined import is_offlined
+from plotfarm.drives.speed import Speed
 from plotfarm.plots.names import escaped
 
 HEALTH_KINDS = ("hot", "failing", "sectors", "no_smart")  # those of health_conditions
+SPEED_KINDS = ("slow",)  # those of speed_conditions
 PRESENCE_KINDS = ("missing", "not_answering")  # those of presence_conditions
 GROWTH_SECONDS = 86400.0  # a counter that grew is told of for so long: the span of readings to hand over
 
@@ -56,6 +59,23 @@ def health_conditions(
             found += _failing(drive, health)
             found += _sectors(drive, health, dated.get(drive.identity, ()))
             found += _no_smart(drive, health, settings)
+    return found
+
+
+def speed_conditions(
+    drives: Sequence[Drive], speeds: Mapping[str, Speed], healths: Mapping[str, Health]
+) -> list[Condition]:
+    """Return on which of the mounted `drives` plots arrive so slowly that it is sick, or shingled.
+
+    `speeds`: by mountpoint; `healths`: by identity.
+    """
+    found = []
+    for drive in drives:
+        speed = speeds.get(drive.mountpoint)
+        if speed is not None and speed.is_slow:
+            facts = {**_facts(drive, healths.get(drive.identity))}
+            facts |= {"bytes_per_second": speed.bytes_per_second, "arrivals": speed.arrivals}
+            found.append(Condition("slow", drive.identity, Severity.WARNING, facts))
     return found
 
 

@@ -45,7 +45,7 @@ def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, s
     here: identity -> (mountpoint, device). Both, and /etc/fstab, only add drives that are "not mounted".
     """
     table = read_mount_table()
-    names = _device_names()
+    names = device_names()
     mounts = [mount for mount in _partitions(table) if _is_wanted(mount, settings, names)]
     drives, passed_over = sort_out(mounts, _system_disks(table), names)
     drives += [_directory(path, table) for path in settings.directories]
@@ -125,7 +125,7 @@ def real_device(device: str) -> str:
     return os.path.realpath(device) if device.startswith("/dev/") else device
 
 
-def _device_names() -> dict[str, list[str]]:
+def device_names() -> dict[str, list[str]]:
     """Return device -> its names under /dev/disk (by-uuid, by-id, by-label ...), as udev made them."""
     names: dict[str, list[str]] = {}
     try:

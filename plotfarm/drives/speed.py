@@ -11,6 +11,7 @@ from plotfarm.base.state import Transfer
 
 _SMALLEST_BYTES = 10**9  # of a smaller plot most is the conversation
 _NEWEST = 20
+JUDGED_ARRIVALS = 5000  # the newest of all drives, to hand over
 _ENOUGH = 3  # arrivals on a drive, before it is compared with others
 
 

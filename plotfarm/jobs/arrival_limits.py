@@ -10,7 +10,7 @@ from plotfarm.base.changes import Releases
 from plotfarm.base.config.sections import Config
 from plotfarm.base.locks import Lock
 from plotfarm.base.state import State
-from plotfarm.base.units import format_bytes
+from plotfarm.base.units import DAY_SECONDS, format_bytes
 from plotfarm.drives.model import Arrival
 from plotfarm.drives.reservations import Reservations
 from plotfarm.drives.sessions import Sessions
@@ -18,8 +18,6 @@ from plotfarm.drives.turns import Ticket, next_turns
 from plotfarm.transfer.protocol import Offer
 from plotfarm.transfer.storage import Refused
 from plotfarm.transfer.unfinished import Part
-
-_DAY_SECONDS = 86400.0
 
 
 class ArrivalLimits:
@@ -47,7 +45,7 @@ class ArrivalLimits:
         receiving, arriving = self._config.receiving, [each for each in arrivals if each.plotter == self._plotter]
         bytes_arriving = sum(arrival.bytes for arrival in arriving)
         if receiving.daily_quota_bytes:
-            used = self._state.stored_bytes_since(self._plotter, time.time() - _DAY_SECONDS) + bytes_arriving
+            used = self._state.stored_bytes_since(self._plotter, time.time() - DAY_SECONDS) + bytes_arriving
             if used + offer.size > receiving.daily_quota_bytes:
                 quota, came = format_bytes(receiving.daily_quota_bytes), format_bytes(used)
                 return Refused(f"the quota of {quota} in 24 hours is used up ({came} came from {self._plotter})")

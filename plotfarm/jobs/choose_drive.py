@@ -8,7 +8,7 @@ import sys
 import time
 
 from plotfarm.base.config.sections import Config
-from plotfarm.base.locks import Lock, LockBusy, refuse_network_directory
+from plotfarm.base.locks import refuse_network_directory, sole_run
 from plotfarm.base.state import State
 from plotfarm.drives.choose import Choice
 from plotfarm.drives.inventory import Inventory
@@ -26,12 +26,9 @@ _LOG = logging.getLogger(__name__)
 
 def choose_drive(config: Config) -> int:
     """Choose the plot drive and write it back if it changed; 1 if no drive can take a plot."""
-    refuse_network_directory(config.paths.locks)
-    lock = Lock(config.paths.locks / "drive_manager.lock")
-    try:
-        lock.acquire()
-    except LockBusy as busy:
-        _LOG.info("drive_manager is running already (%s), Exiting", busy)
+    lock = sole_run(config.paths.locks / "drive_manager.lock")
+    if lock is None:
+        _LOG.info("drive_manager is running already, Exiting")
         return 0
     with lock:
         state = State(config.paths.state)

@@ -14,13 +14,13 @@ from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.farm_log import Unreadable, farmed
 from plotfarm.chia.rewards import expected_days
 from plotfarm.chia.settings import log_path
+from plotfarm.drives.choose import DEFAULT_PLOT_BYTES
 from plotfarm.jobs.server import server_name
-from plotfarm.jobs.telling import Teller
+from plotfarm.jobs.telling import Teller, on_its_way
 from plotfarm.reports import coins as words
 from plotfarm.reports.coins import CoinFacts
 from plotfarm.reports.explain import wants_colour
 
-_K32_BYTES = 108_836_000_000
 _TIB, _EIB = 2**40, 2**60
 
 
@@ -45,7 +45,7 @@ def summary(config: Config) -> int:
     state.close()
     print(message.text)  # noqa: T201
     not_sent = "It was not sent: set alerting and a way in [notifications] (try drive_manager.py --test_notifications)."
-    print(f"Sent on its way to {receivers} recipients." if receivers else not_sent)  # noqa: T201
+    print(on_its_way(receivers) or not_sent)  # noqa: T201
     return 0
 
 
@@ -72,7 +72,7 @@ def _expected(config: Config) -> float | None:
     if netspace and not size:
         said = farmed(log_path(config.chia))
         if not isinstance(said, Unreadable):
-            size = said.bytes if said.bytes is not None else said.plots * _K32_BYTES
+            size = said.bytes if said.bytes is not None else said.plots * DEFAULT_PLOT_BYTES
     return expected_days(size, netspace)
 
 

@@ -24,21 +24,21 @@ _DISAGREE_SECONDS = 15 * 60.0  # a wallet that is a little behind is no disagree
 
 def watch_log(log: Path, news: tuple[Sequence[Event], Read] | Unreadable, config: Config, teller: Teller) -> None:
     """Tell if the log cannot be read, says nothing that this program knows, or stands still although Chia runs."""
-    read = None if isinstance(news, Unreadable) else news[1]
     problem = news if isinstance(news, Unreadable) else _unfit(log, news[1])
+    has_lines = not isinstance(news, Unreadable) and news[1].lines > 0
     found = []
     looked_at: list[str] = ["coin_log_silent"]
     if problem is not None:
         facts = {"path": str(log), "why": problem.why, "remedy": problem.remedy}
         patience = config.watch.trouble_minutes * 60
         found.append(Condition("coin_log", str(log), Severity.CRITICAL, facts, patience))
-    elif read is not None and read.lines == 0 and _chia_runs():
+    elif not has_lines and _chia_runs():
         minutes = config.coins.silent_minutes
         facts_of_silence: dict[str, str | int | float | None] = {"path": str(log), "minutes": minutes}
         found.append(
             Condition("coin_log_silent", str(log), Severity.WARNING, facts_of_silence, patience_seconds=minutes * 60)
         )
-    if problem is not None or (read is not None and read.lines):
+    if problem is not None or has_lines:
         looked_at.append("coin_log")
     teller.see(found, looked_at)
 
@@ -92,12 +92,10 @@ def ask_wallet(config: Config, book: CoinBook, teller: Teller) -> list[WalletCoi
     from plotfarm.chia.wallet import read_wallet  # slow to import, and off by default
 
     reading = read_wallet(_address(config), _Confirmed(book))
-    problem = reading if isinstance(reading, Unreadable) else None
-    if problem is None and not isinstance(reading, Unreadable) and not reading.synced:
-        problem = Unreadable("it is not synced", "wait until it is, or look at `chia wallet show`")
-    if problem is not None or isinstance(reading, Unreadable):
-        assert problem is not None
-        facts = {"why": problem.why, "remedy": problem.remedy}
+    if not isinstance(reading, Unreadable) and not reading.synced:
+        reading = Unreadable("it is not synced", "wait until it is, or look at `chia wallet show`")
+    if isinstance(reading, Unreadable):
+        facts = {"why": reading.why, "remedy": reading.remedy}
         patience = config.watch.trouble_minutes * 60
         teller.see([Condition("wallet_unreadable", "wallet", Severity.WARNING, facts, patience)], ["wallet_unreadable"])
         return None

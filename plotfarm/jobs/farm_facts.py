@@ -9,17 +9,16 @@ from dataclasses import replace
 from plotfarm.base.condition import Condition
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State, Transfer
-from plotfarm.base.units import format_bytes
+from plotfarm.base.units import DAY_SECONDS, format_bytes
 from plotfarm.chia.farm_log import Unreadable, farmed
 from plotfarm.chia.settings import log_path
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Verdict
-from plotfarm.drives.speed import Speed, speeds
+from plotfarm.drives.speed import JUDGED_ARRIVALS, Speed, speeds
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, newest_stored
-from plotfarm.reports.facts import DAY_SECONDS, DriveFacts, FarmFacts, Unknown
+from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
 
-_ARRIVALS = 5000  # the newest, to judge from how fast they come
 _V2_SUFFIXES = {"plot2": " .plot2", "gplot": " .gplot"}
 
 
@@ -36,7 +35,7 @@ def gather(
     `current`: the mountpoint of the plot drive, if it is not the one that was configured then.
     """
     now = time.time()
-    fast = speeds(state.transfers(limit=_ARRIVALS))
+    fast = speeds(state.transfers(limit=JUDGED_ARRIVALS))
     drives = tuple(_drive_facts(verdict, stock, healths, fast) for verdict in stock.choice.verdicts)
     place = stock.choice.current if current is None else current
     plot_drive = next((drive for drive in drives if drive.drive.mountpoint == place), None)

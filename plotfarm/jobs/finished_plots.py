@@ -80,6 +80,13 @@ class FinishedPlots:
         if stuck is not None:
             self.trouble.hold(stuck.path, stuck.size, message)
 
+    def finish(self, verb: str, *, is_quiet: bool) -> int:
+        """Say that there was nothing to do, unless something else was said; 1 if anything failed, else 0."""
+        if not (is_quiet or self.failed):
+            _LOG.info("Nothing to %s (%d waiting)", verb, self.waiting)
+            self._screen.say(f"Nothing to {verb}{f' ({self.waiting} waiting)' if self.waiting else ''}.")
+        return 1 if self.failed else 0
+
     def _report_oddities(self, listing: Listing) -> None:
         for shown, reason in listing.passed_over:
             _LOG.warning("Passed over: %s: %s", shown, reason)

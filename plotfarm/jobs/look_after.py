@@ -11,18 +11,22 @@ from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.state import State
+from plotfarm.base.units import DAY_SECONDS
 from plotfarm.drives.choose import Choice
 from plotfarm.drives.conditions import (
     GROWTH_SECONDS,
     HEALTH_KINDS,
     PRESENCE_KINDS,
+    SPEED_KINDS,
     Facts,
     health_conditions,
     presence_conditions,
+    speed_conditions,
 )
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.offlined import read_offlined, take_offline
 from plotfarm.drives.smart.records import HealthRecords
+from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
 from plotfarm.jobs.plot_room import filling, filling_up
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, take_stock
@@ -31,9 +35,8 @@ from plotfarm.reports import explain as words
 
 _LOG = logging.getLogger(__name__)
 _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
-_DAY_SECONDS = 86400.0
 _EVERY_RUN = (*PRESENCE_KINDS, "no_drive", "filling", "system_disk")
-_WITH_HEALTH = (*HEALTH_KINDS, "chia_difference", "chia_not_listed", "chia_unreadable")
+_WITH_HEALTH = (*HEALTH_KINDS, *SPEED_KINDS, "chia_difference", "chia_not_listed", "chia_unreadable")
 
 
 def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_health: bool) -> None:
@@ -126,6 +129,7 @@ def _illnesses(config: Config, state: State, stock: Stock, teller: Teller) -> li
     dated = HealthRecords(state.database).since(time.time() - GROWTH_SECONDS)
     standing = {key: condition.severity for key, condition in teller.told().items()}
     found = health_conditions(drives, healths, dated, standing, config.smart)
+    found += speed_conditions(drives, speeds(state.transfers(limit=JUDGED_ARRIVALS)), healths)
     if config.smart.offline_failing:
         failing = {one.about for one in found if one.kind == "failing" and one.severity is Severity.CRITICAL}
         for drive in (drive for drive in drives if drive.identity in failing):
@@ -153,11 +157,11 @@ def _what_chia_says(config: Config, stock: Stock) -> list[Condition]:
         found.append(Condition("chia_unreadable", "chia", Severity.WARNING, facts))
     elif None not in counts and abs(on_drives - said.plots) > config.watch.chia_difference:
         numbers = {"on_drives": on_drives, "farmed": said.plots}
-        found.append(Condition("chia_difference", "plots", Severity.WARNING, numbers, repeat_seconds=_DAY_SECONDS))
+        found.append(Condition("chia_difference", "plots", Severity.WARNING, numbers, repeat_seconds=DAY_SECONDS))
     listed = plot_directories(config.chia)
     if not isinstance(listed, Unreadable):
         places = [reading.drive.mountpoint for reading in stock.readings.values() if reading.plot_files]
         if missing := not_listed(places, listed.directories, listed.recursive):
             about = {"mountpoints": ", ".join(missing)}
-            found.append(Condition("chia_not_listed", "drives", Severity.WARNING, about, repeat_seconds=_DAY_SECONDS))
+            found.append(Condition("chia_not_listed", "drives", Severity.WARNING, about, repeat_seconds=DAY_SECONDS))
     return found

@@ -12,10 +12,10 @@ from collections import deque
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError, PlotfarmError, TransferFailed
-from plotfarm.base.locks import Lock, LockBusy, refuse_network_directory
+from plotfarm.base.locks import Lock, sole_run
 from plotfarm.base.processes import run_as_batch
 from plotfarm.base.state import State
-from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.base.units import format_bytes, format_duration, format_speed
 from plotfarm.drives.mounts import find_drives
 from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.drives.smart.disks import spinning_disk
@@ -38,13 +38,9 @@ _RETRY_SECONDS = 10.0  # a drive may also become free because an arrival over th
 
 def run(config: Config, *, dry_run: bool) -> int:
     """Move what is finished; 0 if all went well or another run is at it, 1 if a plot stays that could move."""
-    refuse_network_directory(config.paths.locks)
-    lock = Lock(config.paths.locks / "move_local_plots.lock")
-    try:
-        lock.acquire()
-    except LockBusy as busy:
+    lock = sole_run(config.paths.locks / "move_local_plots.lock")
+    if lock is None:
         _LOG.info("Checkfile Exists, We are currently Running a Transfer, Exiting")
-        _LOG.debug("%s: %s", busy, busy.holder)
         Screen().say("Plots are being moved already: nothing to do.")
         return 0
     with lock:
@@ -193,7 +189,7 @@ class MovingRun:
         if self._config.plotter.keep_source:
             self._plots.keep(move.plot)
         size, seconds = move.plot.size, move.seconds
-        how = f"{format_duration(seconds)}, {format_bytes(size / max(seconds, 1e-6))}/s" if move.digest else "renamed"
+        how = f"{format_duration(seconds)}, {format_speed(size, seconds)}" if move.digest else "renamed"
         how = "was there already" if move.result == "have" else how
         digest = f", digest {move.digest}" if move.digest else ""
         _LOG.info("Plot Sizes Match, we have a good plot move! %s is %s%s, %s (%s)",
@@ -219,11 +215,7 @@ class MovingRun:
     def _finish(self) -> int:
         if self._failed_in_a_row >= _GIVE_UP_AFTER:
             self._plots.fail(f"{_GIVE_UP_AFTER} moves in a row failed: the rest waits for the next run")
-        waiting = self._plots.waiting
-        if not (self._moved or self._plots.failed or self._dry_run):
-            _LOG.info("Nothing to move (%d waiting)", waiting)
-            self._screen.say(f"Nothing to move{f' ({waiting} waiting)' if waiting else ''}.")
-        return 1 if self._plots.failed else 0
+        return self._plots.finish("move", is_quiet=bool(self._moved) or self._dry_run)
 
 
 def directories_on_drives(config: Config) -> list[Condition]:

@@ -10,17 +10,17 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.config.writer import write_values
 from plotfarm.base.locks import refuse_network_directory
 from plotfarm.base.state import Daily, State
-from plotfarm.base.units import format_duration
+from plotfarm.base.units import DAY_SECONDS, format_duration
 from plotfarm.drives.inventory import Inventory
 from plotfarm.jobs.drive_health import read_drives
 from plotfarm.jobs.farm_facts import gather
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, take_stock
-from plotfarm.jobs.telling import Teller
+from plotfarm.jobs.telling import Teller, on_its_way
 from plotfarm.reports import plot_report as plot_words
 from plotfarm.reports import temperatures as temperature_words
 from plotfarm.reports.explain import wants_colour
-from plotfarm.reports.facts import DAY_SECONDS, FarmFacts
+from plotfarm.reports.facts import FarmFacts
 
 
 def plot_report(config: Config, as_json: bool = False) -> int:
@@ -59,10 +59,8 @@ def daily_report(config: Config, as_json: bool = False, as_html: bool = False) -
     print(plot_words.as_json(facts) if as_json else message.html if as_html else message.text)  # noqa: T201
     receivers = Teller(config, state.database).tell(message)
     state.close()
-    said = (
-        f"Sent on its way to {receivers} recipient{'s' if receivers > 1 else ''}."
-        if receivers
-        else "It was not sent: [notifications] alerting and daily_update must be True, and one of email, sms, pb or "
+    said = on_its_way(receivers) or (
+        "It was not sent: [notifications] alerting and daily_update must be True, and one of email, sms, pb or "
         "services set up (try drive_manager.py --test_notifications)."
     )
     print(said, file=sys.stderr if as_json or as_html else sys.stdout)

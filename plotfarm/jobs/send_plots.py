@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
 import time
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError, NasUnavailable, PlotfarmError, TransferFailed
-from plotfarm.base.locks import Lock, LockBusy, refuse_network_directory
+from plotfarm.base.locks import Lock, sole_run
 from plotfarm.base.processes import run_as_batch
 from plotfarm.base.ssh import remove_leftovers
-from plotfarm.base.state import State, Transfer
-from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.base.state import State
+from plotfarm.base.units import format_bytes
 from plotfarm.drives.smart.disks import spinning_disk
 from plotfarm.jobs.dispatch import Berth, Dispatch, Job
 from plotfarm.jobs.finished_plots import FinishedPlots
+from plotfarm.jobs.sending import Sending
 from plotfarm.jobs.sending_trouble import tell_of_trouble
 from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped
@@ -41,14 +41,10 @@ _PATIENCE_SECONDS = 60.0  # so long a plot waits for its turn at a NAS before al
 
 def run(config: Config, *, dry_run: bool) -> int:
     """Send what is finished; 0 if all went well or another run is at it, 1 if a plot or a NAS failed."""
-    refuse_network_directory(config.paths.locks)
     name = "plot_manager_testing.lock" if config.testing.testing else "plot_manager.lock"
-    lock = Lock(config.paths.locks / name)
-    try:
-        lock.acquire()
-    except LockBusy as busy:
+    lock = sole_run(config.paths.locks / name)
+    if lock is None:
         _LOG.info("Checkfile Exists, We are currently Running a Transfer, Exiting")
-        _LOG.debug("%s: %s", busy, busy.holder)
         Screen().say("A transfer is already running: nothing to do.")
         return 0
     with lock:
@@ -60,21 +56,6 @@ def run(config: Config, *, dry_run: bool) -> int:
             return SendingRun(config, lock, state, dry_run).run()
         finally:
             state.close()
-
-
-@dataclass
-class Sending:
-    """A plot on its way."""
-
-    job: Job
-    berth: Berth
-    source: int  # descriptor
-    started: float  # time.monotonic
-    since: float  # Unix time
-    progress: float  # Unix time when a byte moved last
-    done: int = 0
-    offset: int = 0
-    drive: str = ""
 
 
 class SendingRun:
@@ -168,7 +149,7 @@ class SendingRun:
     def _is_disk_busy(self, plot: PlotFile) -> bool:
         """Tell whether enough plots are read from the spinning disk that this one lies on."""
         disk = spinning_disk(plot.device)
-        same = sum(spinning_disk(each.job.plot.device) == disk for each in self._sending.values())
+        same = sum(spinning_disk(each.plot.device) == disk for each in self._sending.values())
         return bool(disk) and same >= self._config.plotter.streams_from_one_disk
 
     def _try(self, job: Job) -> bool:
@@ -246,15 +227,11 @@ class SendingRun:
             self._give_up(sending, error)
 
     def _on_the_way(self, sending: Sending, word: dict[str, Any]) -> None:
+        sending.hear(word)
         if word["type"] == "progress":
-            sending.done, sending.progress = word["done"], time.time()
-            self._bars.update(sending.job.plot.name, sending.done)
-        elif word["type"] == "began":
-            sending.drive, sending.offset, sending.done = word["drive"], word["offset"], word["offset"]
-            sending.since = sending.progress = time.time()
+            self._bars.update(sending.plot.name, sending.done)
         elif word["type"] == "segments":
-            plot = sending.job.plot
-            self._segments.note(str(plot.path), _facts(plot), tuple(word["segments"]))
+            self._segments.note(str(sending.plot.path), _facts(sending.plot), tuple(word["segments"]))
 
     def _end(self, sending: Sending, *, well: bool) -> None:
         """Let go of a plot that is no longer on its way."""
@@ -263,11 +240,11 @@ class SendingRun:
         os.close(sending.source)
         sending.berth.nas.ended(well=well)
         if not self._dry_run:
-            self._bars.remove(sending.job.plot.name)
+            self._bars.remove(sending.plot.name)
 
     def _settle(self, sending: Sending, word: Any) -> None:
         """Remember a plot that is stored and equal, and remove its source unless it shall stay."""
-        plot, host = sending.job.plot, sending.berth.nas.host
+        plot, host = sending.plot, sending.host
         self._trouble.reached.add(host)
         if not isinstance(word, Delivered):
             path, present = word
@@ -275,8 +252,8 @@ class SendingRun:
             self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {host}:{path}")
             _LOG.info("Dry run: %s %s %s:%s", plot.name, verb, host, path)
             return
-        seconds = time.monotonic() - sending.started
-        self._record(sending, word, word.how)
+        how = sending.how(word)  # before the source is removed, which may take its time
+        self._state.record_transfer(sending.record(word, word.how))
         if self._config.plotter.keep_source:
             self._plots.keep(plot)
         else:
@@ -285,10 +262,6 @@ class SendingRun:
         self._state.journal_remove(str(plot.path))
         self._segments.forget(str(plot.path))
         self._sent += 1
-        speed = f"{format_duration(seconds)}, {format_bytes((plot.size - sending.offset) / max(seconds, 1e-6))}/s"
-        if sending.offset:
-            speed += f", went on at {format_bytes(sending.offset)}"
-        how = "was there already" if word.how == "have" else speed
         _LOG.info(
             "Plot Sizes Match, we have a good plot move! %s is %s:%s, digest %s, %s (%s)",
             plot.name, host, word.path, word.digest.plot, format_bytes(plot.size), how,
@@ -310,7 +283,7 @@ class SendingRun:
             self._jobs.appendleft(job)
         else:
             if was_sending:
-                self._record(sending, None, str(error))
+                self._state.record_transfer(sending.record(None, str(error)))
             if isinstance(error, LinkLost) or berth.stream.is_over:
                 self._end_stream(berth)
             if isinstance(error, LinkLost) and len(berth.nas.links) > 1:
@@ -328,7 +301,7 @@ class SendingRun:
 
     def _refused(self, sending: Sending, error: PlotRefused) -> None:
         """Let a plot wait that may come later, try another NAS, or give it up for this run."""
-        job, berth, host = sending.job, sending.berth, sending.berth.nas.host
+        job, berth, host = sending.job, sending.berth, sending.host
         waited = time.monotonic() - sending.started > _PATIENCE_SECONDS / 2
         self._trouble.reached.add(host)
         if error.perhaps_here:  # it is asked again in the next run, and no other NAS meanwhile
@@ -350,38 +323,14 @@ class SendingRun:
 
     def _note(self) -> None:
         """Say in the lock what is on its way: --status reads it."""
-        streams = [
-            {
-                "plot": each.job.plot.name, "nas": each.berth.nas.host, "address": each.berth.link.address,
-                "drive": each.drive, "bytes": each.job.plot.size, "done": each.done, "offset": each.offset,
-                "since": each.since, "progress": each.progress,
-            }
-            for each in self._sending.values()
-        ]  # fmt: skip
+        streams = [each.status() for each in self._sending.values()]
         waiting = [*(job.plot.size for job in self._jobs), *(candidate.size for candidate in self._queue)]
         self._lock.update(streams=streams, waiting=len(waiting), waiting_bytes=sum(waiting), progress=time.time())
 
-    def _record(self, sending: Sending, delivered: Delivered | None, result: str) -> None:
-        plot = sending.job.plot
-        self._state.record_transfer(
-            Transfer(
-                finished=time.time(), plot=plot.name, kind=plot.header.kind, source=str(plot.path),
-                target=f"{sending.berth.nas.host}:{delivered.path}" if delivered else "", plotter=socket.gethostname(),
-                bytes=plot.size, seconds=time.monotonic() - sending.started,
-                digest=delivered.digest.plot if delivered else "",
-                segments=" ".join(delivered.digest.segments) if delivered else "", result=result,
-                inode=plot.inode, mtime_ns=plot.mtime_ns, k=plot.header.k or 0,
-            )
-        )  # fmt: skip
-
     def _finish(self) -> int:
-        plots = self._plots
         if self._failed_in_a_row >= _GIVE_UP_AFTER:
-            plots.fail(f"{_GIVE_UP_AFTER} transfers in a row failed: the rest waits for the next run")
-        if not (self._sent or plots.failed or self._dry_run):
-            _LOG.info("Nothing to send (%d waiting)", plots.waiting)
-            self._screen.say(f"Nothing to send{f' ({plots.waiting} waiting)' if plots.waiting else ''}.")
-        return 1 if plots.failed else 0
+            self._plots.fail(f"{_GIVE_UP_AFTER} transfers in a row failed: the rest waits for the next run")
+        return self._plots.finish("send", is_quiet=bool(self._sent) or self._dry_run)
 
 
 def _facts(plot: PlotFile) -> tuple[int, ...]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State, Transfer
 from plotfarm.drives.choose import Choice, arriving_plot_bytes, judge, select
-from plotfarm.drives.model import Arrival, Reading
+from plotfarm.drives.model import Reading
 from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
 from plotfarm.drives.offlined import read_offlined
 from plotfarm.drives.probe import probe
@@ -29,7 +29,6 @@ class Stock:
 
     choice: Choice
     readings: Mapping[str, Reading]  # by identity; only of drives that are mounted
-    arrivals: Sequence[Arrival]
 
 
 def take_stock(config: Config, state: State, inventory: Inventory | None = None) -> Stock:
@@ -58,7 +57,7 @@ def take_stock(config: Config, state: State, inventory: Inventory | None = None)
     order = natural_order()
     every = sorted([*verdicts, *seen.passed_over], key=lambda verdict: order(verdict.drive))
     choice = Choice(current, chosen, tuple(every), config.drives.policy, size, arriving)
-    return Stock(choice, {reading.drive.identity: reading for reading in readings}, arrivals)
+    return Stock(choice, {reading.drive.identity: reading for reading in readings})
 
 
 def newest_stored(state: State) -> list[Transfer]:

@@ -105,6 +105,11 @@ class Teller:
         return [mails.alert(server, raised.get(kind, []), cleared.get(kind, [])) for kind in kinds]
 
 
+def on_its_way(recipients: int) -> str:
+    """Return what to say of a message that was told to so many; nothing if nobody gets it."""
+    return f"Sent on its way to {recipients} recipient{'s' if recipients > 1 else ''}." if recipients else ""
+
+
 def _log(changes: Changes) -> None:
     if not changes.raised and not changes.cleared:
         return

@@ -15,7 +15,7 @@ from plotfarm.base.checkpoints import reached
 from plotfarm.base.config.sections import Config
 from plotfarm.base.database import Database
 from plotfarm.base.errors import PlotfarmError
-from plotfarm.base.locks import Lock, LockBusy, refuse_network_directory
+from plotfarm.base.locks import sole_run
 from plotfarm.base.state import State
 from plotfarm.chia.coin_book import CoinBook, CoinFile, in_xch
 from plotfarm.chia.coins import Balance, Block, CoinState, Event
@@ -40,12 +40,9 @@ def watch(config: Config, *, test_log: Path | None = None, tell_past: bool = Fal
     `test_log`: another log, from its begin on, with a state of its own. `tell_past`: tell also of the coins that the
     first run finds in the logs that are there.
     """
-    refuse_network_directory(config.paths.locks)
-    lock = Lock(config.paths.locks / "coin_monitor.lock")
-    try:
-        lock.acquire()
-    except LockBusy as busy:
-        _LOG.info("coin_monitor is running already (%s), Exiting", busy)
+    lock = sole_run(config.paths.locks / "coin_monitor.lock")
+    if lock is None:
+        _LOG.info("coin_monitor is running already, Exiting")
         return 0
     with lock:
         state = State(config.paths.state)

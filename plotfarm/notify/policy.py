@@ -9,7 +9,6 @@ from plotfarm.base.condition import Severity
 from plotfarm.base.config.sections import Notifications
 
 TEST = "test"
-ALERT = "alert"
 PER_COIN = "per_coin"
 _SWITCHED = ("new_plot_drive", "daily_update", "per_plot", PER_COIN)  # kinds with a switch of the same name
 

@@ -6,13 +6,13 @@ import csv
 import io
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 from plotfarm.base.condition import Severity
 from plotfarm.base.config.sections import Coins
 from plotfarm.base.text import one_line
-from plotfarm.base.units import format_duration
+from plotfarm.base.units import DAY_SECONDS, format_duration
 from plotfarm.chia.coin_book import Total, in_xch
 from plotfarm.chia.coins import Block
 from plotfarm.chia.ledger import Entry, Status
@@ -21,7 +21,6 @@ from plotfarm.notify.message import Message
 from plotfarm.reports.compose import compose
 from plotfarm.reports.frame import Cell, report, table
 
-_DAY_SECONDS = 86400.0
 _MOST_ITEMS = 40
 _MOST_DAYS = 31
 _KINDS = {"farmer": "farmer reward", "pool": "pool reward", "claim": "plotNFT claim", "payment": "payment"}
@@ -49,9 +48,7 @@ class CoinFacts:
         """Return the same with the coins and blocks from a day on; the total stays that of all."""
         coins = [coin for coin in self.coins if (day := day_of(coin.time)) is not None and day >= first]
         blocks = [block for block in self.blocks if (day := day_of(block.time)) is not None and day >= first]
-        return CoinFacts(
-            self.server, self.now, coins, blocks, self.total, self.settings, self.expected_days, self.unconfirmed
-        )
+        return replace(self, coins=coins, blocks=blocks)
 
 
 def day_of(time: str) -> date | None:
@@ -88,7 +85,7 @@ def _rows(facts: CoinFacts) -> list[tuple[str, Cell]]:
     if worth := fiat(facts.total.mojo, facts.settings):
         rows.append(("Worth:", worth))
     rows.append(("Blocks found:", str(len(facts.blocks))))
-    expected = "n/a" if facts.expected_days is None else format_duration(facts.expected_days * _DAY_SECONDS)
+    expected = "n/a" if facts.expected_days is None else format_duration(facts.expected_days * DAY_SECONDS)
     rows.append(("Expected time to win:", expected))
     return [(label, Cell(value)) for label, value in rows]
 
@@ -181,7 +178,7 @@ def summary(facts: CoinFacts) -> Message:
     context = {
         "server": one_line(facts.server), "now": facts.now, "blocks": len(facts.blocks), "day_coins": len(day),
         "day_xch": in_xch(sum(coin.mojo for coin in day)), "month_xch": in_xch(sum(coin.mojo for coin in month)),
-        "expected": "" if days is None else format_duration(days * _DAY_SECONDS),
+        "expected": "" if days is None else format_duration(days * DAY_SECONDS),
         **_total(facts.total, facts.settings),
     }  # fmt: skip
     plain = f"{in_xch(facts.total.mojo)} XCH in all"

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from plotfarm.base.condition import Condition
+from plotfarm.base.units import DAY_SECONDS
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.speed import Speed
 
-DAY_SECONDS = 86400.0
 SHORTEST_PACE_SECONDS = 3600.0  # a shorter time says nothing about how many plots come in a day
 
 

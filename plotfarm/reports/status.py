@@ -9,7 +9,7 @@ from typing import Any
 
 from plotfarm.base.state import Transfer
 from plotfarm.base.text import one_line
-from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.base.units import format_bytes, format_duration, format_speed
 from plotfarm.drives.speed import Speed
 from plotfarm.plots.names import escaped
 from plotfarm.reports.plot_report import iso
@@ -130,7 +130,7 @@ def _running_line(each: Running, status: Status, colour: bool) -> str:
         return _ink(f"{line}  stands still for {format_duration(still)}", _RED, colour)
     if each.bytes_per_second:
         left = each.seconds_left
-        line += f"  {format_bytes(each.bytes_per_second)}/s"
+        line += f"  {format_speed(each.bytes_per_second)}"
         line += f", {format_duration(left)} left" if left else ""
     if each.offset:
         line += f" (went on at {format_bytes(each.offset)})"
@@ -138,7 +138,7 @@ def _running_line(each: Running, status: Status, colour: bool) -> str:
 
 
 def _speed_line(drive: str, speed: Speed, colour: bool) -> str:
-    line = f"  {escaped(drive)}  {format_bytes(speed.bytes_per_second)}/s ({speed.arrivals})"
+    line = f"  {escaped(drive)}  {format_speed(speed.bytes_per_second)} ({speed.arrivals})"
     return _ink(f"{line}  slow: not half as fast as the others", _RED, colour) if speed.is_slow else line
 
 
@@ -147,7 +147,7 @@ def _past_line(transfer: Transfer, now: float, colour: bool) -> str:
     start = f"  {ago:>9} ago  {_short(transfer.plot)}"
     if not transfer.target:
         return _ink(f"{start}  {one_line(escaped(transfer.result))}", _RED, colour)
-    rate = f", {format_bytes(transfer.bytes / transfer.seconds)}/s" if transfer.seconds > 0 else ""
+    rate = f", {format_speed(transfer.bytes, transfer.seconds)}" if transfer.seconds > 0 else ""
     digest = f", digest {transfer.digest[:16]}" if transfer.digest else ""
     took = f"{format_bytes(transfer.bytes)}, {format_duration(transfer.seconds)}{rate}{digest}"
     return f"{start}  {escaped(transfer.target)}  {took}, {one_line(escaped(transfer.result))}"

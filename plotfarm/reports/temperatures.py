@@ -6,7 +6,7 @@ import json
 
 from plotfarm.base.config.sections import Smart
 from plotfarm.base.text import one_line
-from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.base.units import format_duration, format_speed
 from plotfarm.drives.conditions import heat
 from plotfarm.plots.names import escaped
 from plotfarm.reports import frame, values
@@ -94,7 +94,7 @@ def _legend(facts: FarmFacts, settings: Smart) -> list[tuple[str, str, str]]:
         lines.append(("asleep:", "dim", "left in standby; in brackets what its last reading said (wake_drives)"))
     for drive in here:
         if drive.speed and drive.speed.is_slow:
-            speed = f"{format_bytes(drive.speed.bytes_per_second)}/s"
+            speed = format_speed(drive.speed.bytes_per_second)
             words = f"plots arrive on {escaped(drive.drive.name)} at {speed}, not half as fast as on the others"
             lines.append(("slow:", "warning", words))
     return lines

@@ -11,10 +11,10 @@ from typing import Any
 
 from plotfarm.base.condition import Severity
 from plotfarm.base.text import one_line
-from plotfarm.base.units import format_bytes, format_duration
+from plotfarm.base.units import DAY_SECONDS, format_bytes, format_duration
 from plotfarm.plots.names import escaped
 from plotfarm.reports.explain import NO_DRIVES, reasons_in_short
-from plotfarm.reports.facts import DAY_SECONDS, DriveFacts, FarmFacts, Unknown
+from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
 
 UNKNOWN, NOT_THERE = "unknown", "n/a"
 NOT_READ = "its SMART data has not been read yet"

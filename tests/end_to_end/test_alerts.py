@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base.database import Database
+from plotfarm.base.state import State, Transfer
 from plotfarm.drives.model import MARKER
 from testbed import smart_samples
 from testbed.farm import Farm
 from testbed.mail_server import MailServer
+from testbed.plots import v1_name
 
 LIMIT_SECONDS = 30.0
 
@@ -104,6 +106,24 @@ def test_heat_is_told_once_and_is_over_only_well_below_the_threshold(told, serve
     assert "55" in server.received[0].part("plain")
     at(46)
     assert len(subjects(server, 2)) == 2
+    assert outbox_is_empty(told.nas.state)
+
+
+def test_a_drive_on_which_plots_arrive_slowly_is_told_of_once(told, server):
+    state = State(told.nas.state)
+    for drive, seconds in zip(told.drives, (5.0, 20.0, 5.1), strict=True):
+        for number in range(3):
+            name = v1_name(f"{drive.name} {number}", k=32)
+            state.record_transfer(Transfer(
+                time.time(), name, "v1", "/plots", str(drive / name), "plotter",
+                bytes=10**9, seconds=seconds, digest="ab" * 32, segments="", result="stored",
+            ))  # fmt: skip
+    state.close()
+    told.drive_manager()
+    next_reading_is_due(told)
+    told.drive_manager()
+    assert len(subjects(server, 1)) == 1
+    assert "plots arrive slowly on drive2: 47.7 MiB/s" in server.received[0].mail["Subject"]
     assert outbox_is_empty(told.nas.state)
 
 

@@ -8,9 +8,17 @@ import pytest
 
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Smart, Watch
-from plotfarm.drives.conditions import growth, health_conditions, heat, presence_conditions, unfit
+from plotfarm.drives.conditions import (
+    growth,
+    health_conditions,
+    heat,
+    presence_conditions,
+    speed_conditions,
+    unfit,
+)
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
+from plotfarm.drives.speed import Speed
 
 NOW = 1_700_000_000.0
 SMART = Smart(warning_celsius=50, critical_celsius=60, hysteresis_celsius=3, smart_interval_minutes=30)
@@ -155,6 +163,17 @@ def test_a_disk_that_used_to_give_smart_data():
 
 def test_a_disk_that_never_gave_smart_data_is_not_told_of():
     assert told(Health("/dev/sda", NOW, problem="no SMART: a virtual disk")) == []
+
+
+# ---- Slow drives ----
+
+
+def test_a_drive_that_takes_plots_slowly_is_told_of_and_the_others_are_not():
+    speeds = {DRIVE.mountpoint: Speed(60e6, 20, is_slow=True), OTHER.mountpoint: Speed(200e6, 20)}
+    facts = {**NAMES, "bytes_per_second": 60e6, "arrivals": 20}
+    found = speed_conditions([DRIVE, OTHER], speeds, {"uuid:6": GOOD})
+    assert found == [Condition("slow", "uuid:6", WARNING, facts)]
+    assert speed_conditions([DRIVE], {}, {}) == []
 
 
 # ---- Missing and silent drives ----

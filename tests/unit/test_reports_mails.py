@@ -36,8 +36,9 @@ from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.log_reader import Place, Read, read_new
 from plotfarm.drives.choose import Choice
-from plotfarm.drives.conditions import health_conditions, presence_conditions
+from plotfarm.drives.conditions import health_conditions, presence_conditions, speed_conditions
 from plotfarm.drives.model import Reading, Verdict
+from plotfarm.drives.speed import Speed
 from plotfarm.jobs.after_run import tell
 from plotfarm.jobs.coin_sources import ask_wallet, watch_log
 from plotfarm.jobs.deliver import refused_recipients
@@ -400,7 +401,7 @@ def kinds_in_the_code():
 
 
 def ill_drives():
-    """The conditions of drives: hot, failing, with new errors, silent, missing and hanging."""
+    """The conditions of drives: hot, failing, with new errors, silent, slow, missing and hanging."""
     healths = [
         health(0, celsius=54, highest_celsius=57), health(1, assessment="FAIL", reallocated=7),
         health(2, pending=9), health(3, problem="it does not open"),
@@ -409,6 +410,7 @@ def ill_drives():
     by_identity = {one.identity: each for one, each in zip(drives, healths, strict=True)}
     before = {drives[2].identity: [health(2, pending=1), healths[2]]}
     yield from health_conditions(drives, by_identity, before, {}, Smart())
+    yield from speed_conditions(drives[:1], {drives[0].mountpoint: Speed(60e6, 20, is_slow=True)}, by_identity)
     verdicts = [Verdict(drives[0], False, "not mounted"), Verdict(drives[1], False, "not answering for 20 s")]
     known = {one.identity for one in drives}
     yield from presence_conditions(verdicts, known, {drives[0].identity: 3}, by_identity, (), Watch())
@@ -436,7 +438,7 @@ def told_by_jobs(directory):
     for line in ("", "2024-01-04T21:12:29.000 harvester chia.harvester.harvester: INFO     1 plots were eligible for "
                  "farming 3e2c94e2d1... Found 0 proofs. Time: 0.26 s. Total 365 plots\n"):  # fmt: skip
         chia_log.write_text(line)
-        look_after(config, state, Stock(choice, readings, ()), teller, with_health=True)
+        look_after(config, state, Stock(choice, readings), teller, with_health=True)
         told += [one.condition for one in book.standing().values()]
     trouble = Trouble(silent={"chianas01": "no route to host"})
     trouble.hold(directory / "a.plot", K32, "the NAS has no room")

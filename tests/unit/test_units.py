@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plotfarm.base.ssh import quote
-from plotfarm.base.units import format_bytes, format_duration, parse_bytes
+from plotfarm.base.units import format_bytes, format_duration, format_speed, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -59,3 +59,9 @@ def test_durations(seconds: float, expected: str) -> None:
 def test_quoting_for_ssh(words: list[str]) -> None:
     """What the remote shell makes of it are the same words again: nothing is expanded, nothing begins a command."""
     assert shlex.split(quote(words)) == words
+
+
+def test_speeds() -> None:
+    assert format_speed(2**30, 4) == "256.0 MiB/s"
+    assert format_speed(2**20) == "1.0 MiB/s"
+    assert format_speed(0, 0) == "0 B/s"

@@ -51,7 +51,7 @@ def _names(disks: Collection[str], settings: Smart) -> dict[str, list[str]]:
     """Return disk -> all its paths, as far as the configuration asks for types by them."""
     if not settings.device_types:
         return {}
-    from plotfarm.drives.mounts import _device_names as device_names
+    from plotfarm.drives.mounts import device_names
 
     links = device_names()
     return {disk: [disk, *links.get(disk, ())] for disk in disks}

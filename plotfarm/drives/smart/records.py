@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from plotfarm.base.database import Database
+from plotfarm.base.units import DAY_SECONDS
 from plotfarm.drives.health import Health
 
 _KEEP_SECONDS = 90 * 86400.0
-_DAY_SECONDS = 86400.0
 
 # `health` has a row for each drive: what was found when it was looked at last, and the values of its last real
 # reading. `health_readings` has dated values: a row when one of them changed, and one a day. `health_round` says when
@@ -162,7 +162,7 @@ class HealthRecords:
 
 def _is_news(health: Health, before: Health | None) -> bool:
     changed = before is None or any(getattr(health, name) != getattr(before, name) for name in _CHANGES)
-    return changed or (before is not None and not before.time <= health.time < before.time + _DAY_SECONDS)
+    return changed or (before is not None and not before.time <= health.time < before.time + DAY_SECONDS)
 
 
 def _key(identity: str) -> str | bytes:
