@@ -20,14 +20,14 @@ import shutil  # noqa: E402
 import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
-from dataclasses import asdict, fields  # noqa: E402
+from dataclasses import asdict  # noqa: E402
 
 import psutil  # noqa: E402
 
+from benchmarks.contenders import AS_SHIPPED  # noqa: E402
 from benchmarks.farm_tables import Case, Run, lookup_table, speed_table  # noqa: E402
 from benchmarks.harvester import harvester  # noqa: E402
 from benchmarks.surroundings import cpu_of_children, processor, write_random  # noqa: E402
-from plotfarm.base.config.sections import TransferSettings  # noqa: E402
 from plotfarm.drives.model import MARKER  # noqa: E402
 from testbed.farm import Farm  # noqa: E402
 from testbed.mounts import private_mounts  # noqa: E402
@@ -68,18 +68,7 @@ _CALIBRATION_BYTES = 10**9
 _SLOWER = 4  # drives of half the speed
 _TOLERANCE = 0.05
 _LONGEST_SECONDS = 3600.0
-# As a farm is configured by default; the testbed has settings of its own for quick tests.
-_AS_SHIPPED: dict[str, object] = {
-    "system_logging.log_level": "INFO",
-    "transfer.beat_seconds": "",
-    "transfer.silence_seconds": "",
-    "transfer.stall_seconds": "",
-    "drives.probe_seconds": "",
-    "drives.policy": "spread",
-}
 _PIPES = ("netcat", "direct")
-# Older checkouts send one plot at a time, through netcat, and know nothing of limits.
-_KNOWS_STREAMS = any(field.name == "pipe" for field in fields(TransferSettings))
 
 
 class Bench:
@@ -124,9 +113,8 @@ class Bench:
     def _configure(self, case: Case, drives: list[SlowDrive]) -> None:
         nas: dict[str, object] = {"drives.directories": ", ".join(str(drive.place) for drive in drives)}
         plotter: dict[str, object] = {"plotter.plot_directories": self._plots}
-        if _KNOWS_STREAMS:
-            nas |= {"transfer.pipe": case.pipe, **case.nas}
-            plotter |= {"transfer.pipe": case.pipe, "plotter.streams": case.streams, "nas.streams": case.streams}
+        nas |= {"transfer.pipe": case.pipe, **case.nas}
+        plotter |= {"transfer.pipe": case.pipe, "plotter.streams": case.streams, "nas.streams": case.streams}
         for side, settings in ((self._farm.nas, nas), (self._farm.plotter, plotter)):
             shutil.rmtree(side.state, ignore_errors=True)  # or it would know that the plots were sent
             side.change({**dict.fromkeys(case.all_limits(), ""), **settings})
@@ -169,7 +157,7 @@ def bench(arguments: argparse.Namespace, drives: int, mb_per_second: float) -> I
         original, plots = Path(source) / "original", Path(source) / "plots"
         plots.mkdir()
         write_random(original, arguments.mb * 10**6)
-        farm = Farm(Path(directory) / "farm", drives=drives, settings=_AS_SHIPPED)
+        farm = Farm(Path(directory) / "farm", drives=drives, settings={**AS_SHIPPED, "drives.policy": "spread"})
         with slow_drives(Path(directory) / "disks", farm.drives, _drive_bytes(arguments), mb_per_second) as slow, farm:
             yield Bench(farm, slow, original, plots)
 
@@ -179,14 +167,13 @@ def many_drives(arguments: argparse.Namespace) -> list[Case]:
     many, speed = arguments.drives, arguments.mb_per_second
     cases = [Case(f"{many} streams to {many} drives of {speed:g} MB/s", pipe, many, speed) for pipe in arguments.pipes]
     cases += [Case(f"1 stream to 1 drive of {speed:g} MB/s", pipe, 1, speed) for pipe in arguments.pipes]
-    if _KNOWS_STREAMS:
-        last = arguments.pipes[-1]
-        for key, value in (
-            ("transfer.max_mb_per_second", arguments.limit),
-            ("receiving.lookup_milliseconds", arguments.lookup_milliseconds),
-        ):
-            title = f"{many} streams to {many} drives, `{key.partition('.')[2]} = {value:g}`"
-            cases.append(Case(title, last, many, speed, {key: value}))
+    last = arguments.pipes[-1]
+    for key, value in (
+        ("transfer.max_mb_per_second", arguments.limit),
+        ("receiving.lookup_milliseconds", arguments.lookup_milliseconds),
+    ):
+        title = f"{many} streams to {many} drives, `{key.partition('.')[2]} = {value:g}`"
+        cases.append(Case(title, last, many, speed, {key: value}))
     return cases
 
 
@@ -243,11 +230,10 @@ def main() -> int:
         parts.append(f"{calibration}\n\n{speed_table(cases, runs)}\n\n{lookup_table(cases, runs, idle)}")
         each = [{**asdict(case), "runs": [asdict(run) for run in done]} for case, done in zip(cases, runs, strict=True)]
         record.append({"calibration": calibration, "idle": idle, "cases": each})
-    known = "" if _KNOWS_STREAMS else "; THIS CHECKOUT SENDS ONE PLOT AT A TIME"
     head = (
         f"{processor()}, load {load:.2f} before and {os.getloadavg()[0]:.2f} after; {arguments.plots} plots of "
         f"{arguments.mb} MB for each drive, {arguments.rounds} rounds, disks of {QUEUE_REQUESTS} requests and "
-        f"{SEEK_SECONDS * 1000:g} ms a seek in {arguments.directory}{known}"
+        f"{SEEK_SECONDS * 1000:g} ms a seek in {arguments.directory}"
     )
     print(head, *parts, sep="\n\n")
     if arguments.json:
@@ -259,7 +245,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=_ABOUT, epilog=_EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    number, pipes = parser.add_argument, _PIPES if _KNOWS_STREAMS else _PIPES[:1]
+    number = parser.add_argument
     number("--drives", type=int, default=8, help="drives and streams (8)")
     number("--mb-per-second", type=float, default=200.0, help="that each drive takes (200)")
     number("--plots", type=int, default=3, help="plots for each drive (3)")
@@ -270,11 +256,11 @@ def _arguments() -> argparse.Namespace:
     number("--idle-seconds", type=float, default=20.0, help="of lookups alone in each round (20)")
     number("--directory", type=Path, default=Path("/tmp"), help="where the disks are: it must be faster (/tmp)")
     number("--source", type=Path, default=Path("/dev/shm"), help="where the plots are; they are all one (/dev/shm)")
-    number("--pipes", type=lambda text: text.split(","), default=list(pipes), help=f"some of {','.join(pipes)}")
+    number("--pipes", type=lambda text: text.split(","), default=list(_PIPES), help=f"some of {','.join(_PIPES)}")
     number("--json", type=Path, metavar="FILE", help="also store every single run there")
     arguments = parser.parse_args()
-    if not set(arguments.pipes) <= set(pipes) or not arguments.pipes:
-        parser.error(f"this checkout has the pipes {', '.join(pipes)}")
+    if not set(arguments.pipes) <= set(_PIPES) or not arguments.pipes:
+        parser.error(f"--pipes are of {', '.join(_PIPES)}")
     if min(arguments.drives, arguments.mb_per_second, arguments.plots, arguments.mb, arguments.rounds) <= 0:
         parser.error("--drives, --mb-per-second, --plots, --mb and --rounds must be above zero")
     return arguments
