@@ -26,7 +26,7 @@ readonly nas_packages=("${common_packages[@]}" openssh-server "netcat-openbsd|ne
 readonly farmer_packages=("${common_packages[@]}")
 readonly demo_packages=("${common_packages[@]}" openssh-server openssh-client netcat-openbsd)
 readonly test_packages=("${demo_packages[@]}" netcat-traditional pv strace shellcheck cron iproute2
-    xfsprogs e2fsprogs procps rsync openssl)
+    xfsprogs e2fsprogs btrfs-progs mergerfs bindfs fuse3 gcc libc6-dev procps rsync openssl)
 
 say() { printf '%s\n' "$*"; }
 

@@ -12,7 +12,7 @@ import sys  # noqa: E402
 from plotfarm import __version__  # noqa: E402
 
 _DESCRIPTION = """\
-Sends every finished plot in the plot directories to a NAS, several at once: through ssh-launched pipes, digested
+Sends every finished plot in the plot directories to a NAS, several at once: through ssh-launched pipes, hashed
 at both ends, published under its name only when it is whole and on the drive. Only then the source is removed.
 If a transfer is already running, nothing happens: that run also sends what finishes meanwhile."""
 
@@ -21,6 +21,7 @@ examples:
   plot_manager.py                       send what is finished (the cron line)
   plot_manager.py --status --watch      what is on its way just now
   plot_manager.py --dry-run             say what would be sent where, and send nothing
+  plot_manager.py --let-go root@nas1    nas1 stays away: plots that it may have already go to others
   plot_manager.py --config /etc/plot_manager/plot_manager_config
 
 cron line, every 5 minutes:
@@ -41,6 +42,7 @@ def main() -> int:
     parser.add_argument("--status", action="store_true", help="show what is on its way, what waits, and the last ones")
     parser.add_argument("--watch", action="store_true", help="with --status: live, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="with --status: the same facts as JSON")
+    parser.add_argument("--let-go", metavar="NAS", help="let plots that this NAS may have already go to others")
     parser.add_argument("--config", metavar="FILE", help="the configuration to use")
     arguments = parser.parse_args()
     if (arguments.watch or arguments.json) and not arguments.status:
@@ -55,6 +57,10 @@ def main() -> int:
         return entry.run("plot_manager", show, arguments.config, tells=False)
 
     from plotfarm.jobs import send_plots
+
+    if arguments.let_go:
+        release = functools.partial(send_plots.let_go, host=arguments.let_go)
+        return entry.run("plot_manager", release, arguments.config, tells=False)
 
     job = functools.partial(send_plots.run, dry_run=arguments.dry_run)
     unattended = not arguments.dry_run

@@ -139,7 +139,7 @@ class Demo(Stage):
         self.show_log(self.farm.plotter.logs / "plot_manager.log")
 
     def compare(self) -> None:
-        """Look at the drives from outside: names, sizes, digests, and what stayed behind."""
+        """Look at the drives from outside: names, sizes, hashes, and what stayed behind."""
         self.act("What is where now")
         stored = self.farm.stored()
         table = self.table("plot", "drive", ">size", "SHA-256, both ends")

@@ -77,7 +77,7 @@ class Farm:
 
     `settings` goes into both configurations, `plotter_settings` and `nas_settings` into one. With
     `restricted` the plotter's key may run only receive_plot.sh, as the README tells users to set it up.
-    `nas_environment` is added to the environment of receive_plot.sh.
+    `nas_environment` is added to the environment of receive_plot.sh. The scripts are those of `checkout`.
     """
 
     def __init__(
@@ -91,8 +91,10 @@ class Farm:
         restricted: bool = True,
         nas_environment: Mapping[str, str] | None = None,
         address: str = "127.0.0.1",
+        checkout: Path = CHECKOUT,
     ) -> None:
         self.root = root
+        self._checkout = checkout
         root.mkdir(parents=True, exist_ok=True)
         self.plots = root / "plotter" / "plots"
         self.home = root / "home"  # of the user, as cron sets it
@@ -140,7 +142,7 @@ class Farm:
         """Set what is added to the environment of receive_plot.sh from the next session on."""
         wanted = {"PLOT_MANAGER_CONFIG": str(self.nas.config), **environment}
         exports = [f"export {name}={shlex.quote(value)}" for name, value in wanted.items()]
-        command = f'exec {shlex.quote(str(CHECKOUT / "receive_plot.sh"))} "$@"'
+        command = f'exec {shlex.quote(str(self._checkout / "receive_plot.sh"))} "$@"'
         self._receive.write_text("\n".join(["#!/bin/sh", *exports, command]) + "\n")
         self._receive.chmod(0o755)
 
@@ -240,7 +242,7 @@ class Farm:
         )
 
     def _command(self, script: str, side: Side, arguments: tuple[str, ...]) -> list[str]:
-        return [str(CHECKOUT / script), "--config", str(side.config), *arguments]
+        return [str(self._checkout / script), "--config", str(side.config), *arguments]
 
     def cron_environment(self, more: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return the bare environment that cron gives, and `more`."""

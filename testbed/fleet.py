@@ -31,8 +31,12 @@ class Fleet:
         self.farms: list[Farm] = []
         for number, host in enumerate(self._nas_hosts, 1):
             address = host.address if host else f"127.0.0.{10 + number}"
+            # Without namespaces ssh has the address of its plotter, and the data connection that of this host.
+            clients = {} if host else {"transfer.data_client": "127.0.0.0/8"}
             with _on(host):
-                self.farms.append(Farm(root / f"nas{number}", drives=drives, settings=settings, address=address))
+                self.farms.append(
+                    Farm(root / f"nas{number}", drives=drives, settings=settings, nas_settings=clients, address=address)
+                )
         self.plotters: list[Side] = []
         self._names = [f"nas{number}" for number in range(1, nas + 1)]
         self._open = contextlib.ExitStack()

@@ -154,6 +154,8 @@ class WebServer(Service):
 class _Handler(BaseHTTPRequestHandler):
     """Reads a request and writes the answer, over one connection for several of them."""
 
+    timeout = 5.0  # of an idle connection: a client that keeps one open must not leave a thread behind
+
     protocol_version = "HTTP/1.1"
     web: WebServer
 

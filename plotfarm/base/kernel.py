@@ -10,7 +10,11 @@ import signal
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 _RENAME_NOREPLACE = 1
+_FALLOC_FL_KEEP_SIZE = 1
 _IN_NONBLOCK, _IN_CLOEXEC, _IN_CLOSE_WRITE = 0o4000, 0o2000000, 8
+_IN_MEMORY = (0x01021994, 0x858458F6)  # tmpfs and ramfs, from linux/magic.h
+_OVERLAY = 0x794C7630  # likewise
+_STATFS_BYTES = 256  # more than struct statfs has anywhere; it begins with the type, a long
 _SYNC_FILE_RANGE_WAIT_BEFORE, _SYNC_FILE_RANGE_WRITE, _SYNC_FILE_RANGE_WAIT_AFTER = 1, 2, 4
 
 
@@ -22,17 +26,13 @@ def die_with_parent(parent: int) -> None:
 
 
 def rename_without_replacing(directory: int, old: str, new: str) -> None:
-    """Rename within the directory descriptor; FileExistsError if `new` is there, OSError otherwise.
+    """Rename within the directory descriptor: renameat2(2) with RENAME_NOREPLACE.
 
-    renameat2(2) with RENAME_NOREPLACE, and link + unlink where the file system does not know it.
+    FileExistsError if `new` is there, OSError otherwise: EINVAL where the file system does not know it.
     """
-    if _libc.renameat2(directory, os.fsencode(old), directory, os.fsencode(new), _RENAME_NOREPLACE) == 0:
-        return
-    number = ctypes.get_errno()
-    if number not in (errno.EINVAL, errno.ENOSYS):
+    if _libc.renameat2(directory, os.fsencode(old), directory, os.fsencode(new), _RENAME_NOREPLACE) != 0:
+        number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), new)
-    os.link(old, new, src_dir_fd=directory, dst_dir_fd=directory, follow_symlinks=False)
-    os.unlink(old, dir_fd=directory)
 
 
 def new_watch() -> int | None:
@@ -46,17 +46,49 @@ def watch_closing(watch: int, file: str | os.PathLike[str]) -> None:
     _libc.inotify_add_watch(watch, os.fsencode(file), _IN_CLOSE_WRITE)
 
 
-def start_writing_back(descriptor: int, offset: int, length: int) -> None:
-    """Ask the kernel to begin writing a range of dirty pages to the drive: sync_file_range(2)."""
-    _sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE)
+def write_back(descriptor: int, offset: int, length: int, *, wait: bool) -> None:
+    """Have a range of dirty pages written to the drive, and `wait` for it: sync_file_range(2). No substitute for fsync.
+
+    OSError if a write to the drive failed, of this range or of any other before: the kernel says so once, so whoever
+    ignores it loses it. Nothing happens where the file system cannot do this.
+    """
+    flags = _SYNC_FILE_RANGE_WRITE
+    if wait:
+        flags |= _SYNC_FILE_RANGE_WAIT_BEFORE | _SYNC_FILE_RANGE_WAIT_AFTER
+    if _libc.sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(length), flags) == 0:
+        return
+    number = ctypes.get_errno()
+    if number not in (errno.ENOSYS, errno.ESPIPE, errno.EINVAL):
+        raise OSError(number, os.strerror(number))
 
 
-def wait_for_write_back(descriptor: int, offset: int, length: int) -> None:
-    """Wait until a range of dirty pages is written: sync_file_range(2). Not a substitute for fsync."""
-    everything = _SYNC_FILE_RANGE_WAIT_BEFORE | _SYNC_FILE_RANGE_WRITE | _SYNC_FILE_RANGE_WAIT_AFTER
-    _sync_file_range(descriptor, offset, length, everything)
+def is_in_memory(descriptor: int) -> bool:
+    """Tell whether a file lies on a file system without a drive, tmpfs or ramfs: fstatfs(2). OSError if it fails."""
+    return _file_system_type(descriptor) in _IN_MEMORY
 
 
-def _sync_file_range(descriptor: int, offset: int, length: int, flags: int) -> None:
-    # A file system that cannot do this (ENOSYS, ESPIPE, EINVAL) writes back when it likes; fsync decides anyway.
-    _libc.sync_file_range(descriptor, ctypes.c_int64(offset), ctypes.c_int64(length), flags)
+def is_overlay(descriptor: int) -> bool:
+    """Tell whether a file lies on overlayfs: fstatfs(2). OSError if it fails."""
+    return _file_system_type(descriptor) == _OVERLAY
+
+
+def _file_system_type(descriptor: int) -> int:
+    status = ctypes.create_string_buffer(_STATFS_BYTES)
+    if _libc.fstatfs(descriptor, status) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    return ctypes.c_long.from_buffer(status).value
+
+
+def allocate_keeping_size(descriptor: int, length: int) -> bool:
+    """Reserve room for the first `length` bytes of a file, whose size stays: fallocate(2), FALLOC_FL_KEEP_SIZE.
+
+    Unlike posix_fallocate(3) it never writes zeros instead: False where the file system cannot reserve. OSError if
+    there is no room.
+    """
+    if _libc.fallocate(descriptor, _FALLOC_FL_KEEP_SIZE, ctypes.c_int64(0), ctypes.c_int64(length)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number not in (errno.ENOSYS, errno.EOPNOTSUPP):
+        raise OSError(number, os.strerror(number))
+    return False

@@ -1,4 +1,7 @@
-"""ssh to another host: one handshake a run, sessions on it, nothing that can wait for ever."""
+"""ssh to another host: one handshake a run, sessions on it, nothing that can wait for ever.
+
+What the other host says is read as it comes and bounded, and becomes one printable line before anybody sees it.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,12 @@ from pathlib import Path
 from types import TracebackType
 
 from plotfarm.base.errors import NasUnavailable
-from plotfarm.base.processes import end, spawn, tail
+from plotfarm.base.last_output import LastOutput
+from plotfarm.base.processes import end, spawn
+from plotfarm.base.ssh_options import FLAGS, effective_options, held_options, resolved_host
+from plotfarm.base.text import one_line
+
+MOST_OUTPUT_BYTES = 65536  # of a short command on the other host
 
 # sun_path holds 108 bytes, and ssh adds 17 of its own while it makes the socket.
 _LONGEST_SOCKET_PATH = 88
@@ -36,18 +44,19 @@ def quote(argv: Sequence[str]) -> str:
 class Session:
     """A command that runs on the other host: a process with pipes to its stdin and from its stdout."""
 
-    def __init__(self, process: subprocess.Popen[bytes], errors: Path) -> None:
-        assert process.stdin is not None and process.stdout is not None
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         self.process = process
         self.stdin = process.stdin.fileno()
         self.stdout = process.stdout.fileno()
-        self._errors = errors
+        self._errors = LastOutput(process.stderr)
 
     def last_words(self) -> str:
-        """Return the last lines that ssh or the remote command wrote to stderr, on one line."""
+        """Return the last lines that ssh or the remote command wrote to stderr, as one printable line."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(_LAST_WORDS_SECONDS)  # they may still be on their way when stdout has ended
-        return tail(self._errors.read_text(errors="replace"))
+            self._errors.wait_for_end(_LAST_WORDS_SECONDS)
+        return self._errors.lines()
 
     def close(self, grace_seconds: float = 5.0) -> None:
         """End the session: the remote side sees the end of its input; ssh is killed if it lingers."""
@@ -65,27 +74,40 @@ class Connection:
 
     def __init__(self, host: str, options: Sequence[str], connect_timeout_seconds: float, runtime: Path) -> None:
         self.host = host
-        self._directory = Path(tempfile.mkdtemp(prefix="ssh-", dir=_short(runtime)))
-        self._limit = connect_timeout_seconds
-        self._errors = self._directory / "errors"
-        self._socket = self._directory / "s"
-        self._base = [
-            "ssh", *options, "-T", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={int(connect_timeout_seconds)}",
-            "-o", "ServerAliveInterval=10", "-o", "ServerAliveCountMax=3", "-o", "ClearAllForwardings=yes",
-            "-o", f"ControlPath={self._socket}",
-        ]  # fmt: skip
-        self._master: subprocess.Popen[bytes] | None = None
         self.deadline = 0.0  # of the handshake, time.monotonic()
+        self._options = tuple(options)
+        self._limit = connect_timeout_seconds
+        self._directory = Path(tempfile.mkdtemp(prefix="ssh-", dir=_short(runtime)))
+        self._socket = self._directory / "s"
+        self._master: subprocess.Popen[bytes] | None = None
+        self._errors: LastOutput | None = None
+
+    def _command(self, flags: Sequence[str], *more: str) -> list[str]:
+        """Return an ssh to the host, up to its name: `flags`, then the options `more` and those that always hold."""
+        set_here = [*flags, "-o", f"ControlPath={self._socket}"]
+        for option in more:
+            set_here += ["-o", option]
+        by_default = [
+            *("-o", f"ConnectTimeout={int(self._limit)}"),
+            *("-o", "ServerAliveInterval=10"),
+            *("-o", "ServerAliveCountMax=3"),
+        ]
+        return ["ssh", *set_here, *held_options(self.host, self._options), *self._options, *by_default, *FLAGS]
 
     def begin(self) -> None:
-        """Begin the handshake; `went_up` tells how it goes, when `fileno` is readable or the limit has passed."""
-        with open(self._errors, "ab") as errors:
-            # The local command runs when the connection is up and its control socket listens: the signal to go on.
-            self._master = spawn(
-                [*self._base, "-o", "ControlMaster=yes", "-o", "PermitLocalCommand=yes",
-                 "-o", "LocalCommand=echo up", "-N", "--", self.host],
-                stdout=subprocess.PIPE, stderr=errors,
-            )  # fmt: skip
+        """Begin the handshake; `went_up` tells how it goes, when `fileno` is readable or the limit has passed.
+
+        NasUnavailable if ssh does not accept its options.
+        """
+        # The local command runs when the connection is up and its control socket listens: the signal to go on.
+        command = self._command(["-N"], "ControlMaster=yes", "PermitLocalCommand=yes", "LocalCommand=echo up")
+        self._master = spawn(
+            [*command, "--", self.host],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        assert self._master.stderr is not None
+        self._errors = LastOutput(self._master.stderr)
         self.deadline = time.monotonic() + self._limit + 5
 
     def fileno(self) -> int:
@@ -95,11 +117,11 @@ class Connection:
 
     def went_up(self) -> bool:
         """Tell whether the handshake is done, False while it goes on; NasUnavailable with a remedy if it failed."""
-        assert self._master is not None and self._master.stdout is not None
+        assert self._master is not None
         ready, _, _ = select.select([self], [], [], 0)
         if not ready and time.monotonic() < self.deadline:
             return False
-        if not ready or self._master.stdout.readline().strip() != b"up":
+        if not ready or os.read(self.fileno(), 64).strip() != b"up":
             end(self._master)
             raise NasUnavailable(f"cannot reach {self.host} by ssh: {self._explanation()}")
         return True
@@ -111,32 +133,78 @@ class Connection:
             select.select([self], [], [], max(0.0, self.deadline - time.monotonic()))
 
     def _explanation(self) -> str:
-        words = tail(self._errors.read_text(errors="replace")) or "no answer"
+        words = ""
+        if self._errors is not None:
+            if self._master is not None and self._master.poll() is not None:
+                self._errors.wait_for_end(_LAST_WORDS_SECONDS)
+            words = self._errors.lines()
+        words = words or "no answer"
         remedies = [remedy for sign, remedy in _REMEDIES.items() if sign in words]
         return f"{words} ({remedies[0]})" if remedies else words
 
+    def address(self) -> str:
+        """Return where this connection leads to: the address at its other end, while it is up.
+
+        Where ssh goes through a proxy or another host, that is none of the NAS's: then it is what `resolved_host`
+        says, which may be a name. NasUnavailable as there.
+        """
+        effective = effective_options(self.host, self._options)
+        is_direct = all(effective.get(each, "none") == "none" for each in ("proxycommand", "proxyjump"))
+        if is_direct and self._master is not None:
+            import psutil  # takes a while, and is wanted once a connection
+
+            with contextlib.suppress(psutil.Error):
+                for each in psutil.Process(self._master.pid).net_connections("tcp"):
+                    # A link-local address is none without its interface, which the configuration has.
+                    is_usable = each.raddr and not each.raddr.ip.startswith("fe80:")
+                    if each.status == psutil.CONN_ESTABLISHED and is_usable:
+                        return str(each.raddr.ip).removeprefix("::ffff:")
+        return resolved_host(self.host, self._options)
+
     def session(self, argv: Sequence[str]) -> Session:
         """Start a command on the other host."""
-        errors = self._directory / f"session-{time.monotonic_ns()}"
-        with open(errors, "wb") as file:
-            process = spawn(
-                [*self._base, "-o", "ControlMaster=no", "--", self.host, quote(argv)],
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=file,
-            )  # fmt: skip
-        return Session(process, errors)
+        command = self._command([], "ControlMaster=no", "PermitLocalCommand=no")
+        process = spawn(
+            [*command, "--", self.host, quote(argv)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        return Session(process)
 
     def run(self, argv: Sequence[str], timeout_seconds: float) -> str:
-        """Run a short command on the other host and return what it printed; NasUnavailable if it fails."""
+        """Run a short command on the other host and return what it printed, each line printable.
+
+        NasUnavailable if it fails, takes too long, or prints more than 64 KiB.
+        """
         session = self.session(argv)
         try:
-            output, _ = session.process.communicate(timeout=timeout_seconds)
-        except subprocess.TimeoutExpired:
-            raise NasUnavailable(f"{self.host} did not answer within {timeout_seconds:g} seconds") from None
+            output = self._read_all(session, timeout_seconds)
         finally:
             session.close(0)
         if session.process.returncode:
             raise NasUnavailable(f"{self.host} refused: {session.last_words() or self._explanation()}")
-        return output.decode(errors="replace")
+        lines = output.decode(errors="backslashreplace").splitlines()
+        return "\n".join(one_line(line) for line in lines)
+
+    def _read_all(self, session: Session, timeout_seconds: float) -> bytes:
+        """Return what a command printed when it has ended."""
+        assert session.process.stdin is not None
+        session.process.stdin.close()
+        deadline = time.monotonic() + timeout_seconds
+        output = b""
+        while select.select([session.stdout], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            data = os.read(session.stdout, MOST_OUTPUT_BYTES)
+            output += data
+            if len(output) > MOST_OUTPUT_BYTES:
+                raise NasUnavailable(f"{self.host} said more than {MOST_OUTPUT_BYTES} bytes")
+            if not data:
+                break
+        try:
+            session.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise NasUnavailable(f"{self.host} did not answer within {timeout_seconds:g} seconds") from None
+        return output
 
     def close(self) -> None:
         """End the connection and remove its socket."""

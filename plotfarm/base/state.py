@@ -10,15 +10,20 @@ from plotfarm.base.database import Database
 
 _KEEP_READINGS_SECONDS = 14 * 86400
 _KEEP_LONG_SECONDS = 366 * 86400
+_HOUR_SECONDS = 3600.0
+_KEEP_FAILED = 2000  # transfers of each plotter
+_TRY_AGAIN_SECONDS = 86400.0  # what a user has to put right may be right by then
+_MOST_DIRECTORIES = 8  # of one host, whose room is remembered
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS transfers (
     id INTEGER PRIMARY KEY, finished REAL NOT NULL, plot TEXT NOT NULL, kind TEXT NOT NULL,
     source TEXT NOT NULL, target TEXT NOT NULL, plotter TEXT NOT NULL, bytes INTEGER NOT NULL,
     seconds REAL NOT NULL, digest TEXT NOT NULL, segments TEXT NOT NULL, result TEXT NOT NULL,
-    inode INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, k INTEGER NOT NULL
+    k INTEGER NOT NULL, detail TEXT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS transfers_by_plot ON transfers (plot, finished);
+CREATE INDEX IF NOT EXISTS transfers_by_plotter ON transfers (plotter, id);
 CREATE INDEX IF NOT EXISTS transfers_by_time ON transfers (finished);
 CREATE TABLE IF NOT EXISTS journal (source TEXT PRIMARY KEY, nas TEXT NOT NULL, since REAL NOT NULL);
 CREATE TABLE IF NOT EXISTS rooms (
@@ -30,17 +35,27 @@ CREATE TABLE IF NOT EXISTS observations (
     path TEXT PRIMARY KEY, facts TEXT NOT NULL, boot TEXT NOT NULL, since REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS kept (path TEXT PRIMARY KEY, facts TEXT NOT NULL, time REAL NOT NULL);
+CREATE TABLE IF NOT EXISTS unremovable (
+    path TEXT PRIMARY KEY, facts TEXT NOT NULL, why TEXT NOT NULL, time REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS known_drives (
     identity TEXT PRIMARY KEY, mountpoint TEXT NOT NULL, device TEXT NOT NULL, seen REAL NOT NULL
 );
 CREATE TABLE IF NOT EXISTS told (what TEXT PRIMARY KEY, up_to INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS received (
+    plotter TEXT NOT NULL, hour INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (plotter, hour)
+);
+CREATE TABLE IF NOT EXISTS changed_times (path TEXT PRIMARY KEY, old INTEGER NOT NULL, new INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS failures (
+    path TEXT PRIMARY KEY, facts TEXT NOT NULL, count INTEGER NOT NULL, time REAL NOT NULL
+);
 CREATE TABLE IF NOT EXISTS daily (time REAL PRIMARY KEY, plots INTEGER NOT NULL, made INTEGER NOT NULL);
 """
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """One transfer that ended, well (`result` = `stored` or `have`) or not (the reason)."""
+    """One transfer that ended, well (`result` = `stored` or `have`) or not (a value of transfer.outcomes)."""
 
     finished: float  # Unix time
     plot: str  # file name
@@ -53,9 +68,8 @@ class Transfer:
     digest: str  # hex; "" if it was not reached
     segments: str  # space-separated hex digests of the 1 GiB segments
     result: str
-    inode: int = 0  # of the stored file, with mtime_ns: proof that it is still the file that was digested
-    mtime_ns: int = 0
     k: int = 0  # 0: not known
+    detail: str = ""  # what went wrong, for people
 
 
 @dataclass(frozen=True)
@@ -90,14 +104,24 @@ class State:
         """Close the database."""
         self.database.close()
 
-    def record_transfer(self, transfer: Transfer, keep: int = 100_000) -> None:
-        """Remember a transfer; at most about `keep` rows stay, the oldest go first."""
+    def record_transfer(self, transfer: Transfer, keep: int = 50_000) -> None:
+        """Remember a transfer; of each plotter about `keep` stay, fewer that failed, so that none evicts another's."""
         fields = transfer.__dict__
         self.database.write(
             f"INSERT INTO transfers ({', '.join(fields)}) VALUES ({', '.join('?' * len(fields))})",  # noqa: S608
             tuple(fields.values()),
         )
-        self.database.write("DELETE FROM transfers WHERE id <= (SELECT max(id) FROM transfers) - ?", (keep,))
+        self.database.write(
+            "DELETE FROM transfers WHERE plotter = ?1 AND id <= "
+            "(SELECT id FROM transfers WHERE plotter = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            (transfer.plotter, keep),
+        )
+        self.database.write(
+            "DELETE FROM transfers WHERE plotter = ?1 AND result NOT IN ('stored', 'have') AND id <= "
+            "(SELECT id FROM transfers WHERE plotter = ?1 AND result NOT IN ('stored', 'have') "
+            "ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            (transfer.plotter, _KEEP_FAILED),
+        )
 
     def transfers(self, *, since: float = 0.0, plot: str | None = None, limit: int = 1000) -> list[Transfer]:
         """Return the newest transfers first, since a Unix time, of one plot name or of all."""
@@ -110,11 +134,22 @@ class State:
         )
         return [Transfer(*row) for row in rows]
 
-    def stored_bytes_since(self, plotter: str, since: float) -> int:
-        """Return how many bytes one plotter has had stored here since a Unix time."""
+    def count_received(self, plotter: str, size: int) -> None:
+        """Count the bytes of a plot that one plotter has had stored here; nothing else ever takes them off."""
+        hour = int(time.time() // _HOUR_SECONDS)
+        with self.database.durably():
+            self.database.write(
+                "INSERT INTO received VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET bytes = bytes + excluded.bytes",
+                (plotter, hour, size),
+            )
+        # By the distance and not by the order: the clock may have been set back.
+        self.database.write("DELETE FROM received WHERE abs(hour - ?) > 48", (hour,))
+
+    def received_bytes(self, plotter: str) -> int:
+        """Return how many bytes one plotter has had stored here in the last 24 hours, counted by whole hours."""
+        hour = int(time.time() // _HOUR_SECONDS)
         rows = self.database.rows(
-            "SELECT coalesce(sum(bytes), 0) FROM transfers WHERE plotter = ? AND finished >= ? AND result = 'stored'",
-            (plotter, since),
+            "SELECT coalesce(sum(bytes), 0) FROM received WHERE plotter = ? AND abs(hour - ?) <= 24", (plotter, hour)
         )
         return int(rows[0][0]) if rows else 0
 
@@ -160,19 +195,62 @@ class State:
         rows = self.database.rows("SELECT time, plots, made FROM daily ORDER BY time DESC LIMIT 1")
         return Daily(*rows[0]) if rows else None
 
-    def journal_nas(self, source: str) -> str | None:
-        """Return the NAS that a plot was last offered to without a known end, or None."""
-        rows = self.database.rows("SELECT nas FROM journal WHERE source = ?", (source,))
-        return str(rows[0][0]) if rows else None
+    def journal_nas(self, source: str) -> tuple[str, float] | None:
+        """Return the NAS that a plot was last offered to without a known end, and since when (Unix time), or None."""
+        rows = self.database.rows("SELECT nas, since FROM journal WHERE source = ?", (source,))
+        return (str(rows[0][0]), float(rows[0][1])) if rows else None
 
     def journal_write(self, source: str, nas: str) -> None:
-        """Note, durably and before the first byte, that a plot is on its way to a NAS."""
+        """Note, durably and before the first byte, that a plot is on its way to a NAS.
+
+        For the same NAS the time of the first note stays.
+        """
         with self.database.durably():
-            self.database.write("INSERT OR REPLACE INTO journal VALUES (?, ?, ?)", (source, nas, time.time()))
+            self.database.write(
+                "INSERT INTO journal VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE "
+                "SET since = iif(nas = ?2, since, ?3), nas = ?2",
+                (source, nas, time.time()),
+            )
 
     def journal_remove(self, source: str) -> None:
         """Forget the note: the plot's fate is known."""
         self.database.write("DELETE FROM journal WHERE source = ?", (source,))
+
+    def remember_time(self, path: str, old: int, new: int) -> None:
+        """Remember, durably, that the modification time of a source goes from `old` to `new` for a moment (ns)."""
+        with self.database.durably():
+            self.database.write("INSERT OR REPLACE INTO changed_times VALUES (?, ?, ?)", (path, old, new))
+
+    def forget_time(self, path: str) -> None:
+        """Forget that: it has its own time again, or is gone."""
+        self.database.write("DELETE FROM changed_times WHERE path = ?", (path,))
+
+    def changed_times(self) -> list[tuple[str, int, int]]:
+        """Return path, old and new time (ns) of the sources that a run left with another time, because it died."""
+        rows = self.database.rows("SELECT path, old, new FROM changed_times")
+        return [(str(path), int(old), int(new)) for path, old, new in rows]
+
+    def count_failure(self, path: str, facts: tuple[int, ...]) -> None:
+        """Count that a plot could not be moved; another file at that path begins anew."""
+        now = time.time()
+        self.database.write("DELETE FROM failures WHERE abs(time - ?) > ?", (now, _KEEP_READINGS_SECONDS))
+        count = self.failures(path, facts) + 1
+        self.database.write("INSERT OR REPLACE INTO failures VALUES (?, ?, ?, ?)", (path, repr(facts), count, now))
+
+    def forget_failures(self, path: str) -> None:
+        """Forget them: the plot was moved."""
+        self.database.write("DELETE FROM failures WHERE path = ?", (path,))
+
+    def failures(self, path: str, facts: tuple[int, ...]) -> int:
+        """Return how often a plot could not be moved, since it was last moved or changed."""
+        rows = self.database.rows("SELECT count FROM failures WHERE path = ? AND facts = ?", (path, repr(facts)))
+        return int(rows[0][0]) if rows else 0
+
+    def journal_release(self, nas: str) -> int:
+        """Forget every note about a NAS; returns how many there were."""
+        count = self.database.rows("SELECT count(*) FROM journal WHERE nas = ?", (nas,))
+        self.database.write("DELETE FROM journal WHERE nas = ?", (nas,))
+        return int(count[0][0]) if count else 0
 
     def note_kept(self, path: str, facts: tuple[int, ...]) -> None:
         """Remember that the plot at `path`, by its facts, is stored elsewhere and stays; for a year."""
@@ -183,6 +261,19 @@ class State:
     def is_kept(self, path: str, facts: tuple[int, ...]) -> bool:
         """Tell whether the plot at `path` is stored elsewhere, and still the one that was stored."""
         return bool(self.database.rows("SELECT 1 FROM kept WHERE path = ? AND facts = ?", (path, repr(facts))))
+
+    def note_unremovable(self, path: str, facts: tuple[int, ...], why: str) -> None:
+        """Remember for a day that the plot at `path` is stored elsewhere and cannot be removed here."""
+        self.database.write(
+            "INSERT OR REPLACE INTO unremovable VALUES (?, ?, ?, ?)", (path, repr(facts), why, time.time())
+        )
+
+    def why_unremovable(self, path: str, facts: tuple[int, ...]) -> str:
+        """Return why the stored plot at `path` could not be removed; "" if nothing is known."""
+        now = time.time()
+        self.database.write("DELETE FROM unremovable WHERE abs(time - ?) > ?", (now, _TRY_AGAIN_SECONDS))
+        rows = self.database.rows("SELECT why FROM unremovable WHERE path = ? AND facts = ?", (path, repr(facts)))
+        return str(rows[0][0]) if rows else ""
 
     def unchanged_seconds(self, path: str, facts: tuple[int, ...]) -> float:
         """Return for how long a file has been seen with the same facts since the boot, 0 the first time.
@@ -200,9 +291,14 @@ class State:
         return 0.0
 
     def record_room(self, room: Room) -> None:
-        """Remember a reading of the room in a plot directory, for 14 days."""
+        """Remember a reading of the room in a plot directory, for 14 days; of a few directories of each host."""
         self.database.write("DELETE FROM rooms WHERE time < ?", (room.time - _KEEP_READINGS_SECONDS,))
         self.database.write("INSERT INTO rooms VALUES (?, ?, ?, ?, ?, ?)", tuple(room.__dict__.values()))
+        self.database.write(
+            "DELETE FROM rooms WHERE host = ?1 AND directory NOT IN "
+            "(SELECT directory FROM rooms WHERE host = ?1 GROUP BY directory ORDER BY max(time) DESC LIMIT ?2)",
+            (room.host, _MOST_DIRECTORIES),
+        )
 
     def rooms(self, *, since: float) -> list[Room]:
         """Return the readings since a Unix time, oldest first."""

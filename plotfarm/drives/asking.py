@@ -1,4 +1,4 @@
-"""Asking one drive for its room, for files that may lie on it, and for its plots.
+"""Asking one drive for its room, for its parts, for plots that may lie on it, and for all of its plots.
 
 Everything here touches the drive and may block for ever: it is called in the probe's helper.
 """
@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from plotfarm.drives.model import Drive, DriveUnusable
+from plotfarm.base.disk_error import DiskError
+from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable
+from plotfarm.drives.mount_identity import mount_identity
 from plotfarm.drives.mount_table import Mount
 from plotfarm.drives.opening import named_disk, open_mounted
+from plotfarm.plots.parts import FoundPart, PartFacts, list_parts
 
 
 def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> dict[str, Any]:
@@ -31,26 +35,36 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
             "total_bytes": room.f_blocks * room.f_frsize,
             "free_bytes": room.f_bavail * room.f_frsize,
             "disk": named_disk(directory) if drive.directory_mode else "",
-            **_look_for(names, directory),
+            "found": _look_for(names, directory),
+            "parts": [asdict(part) for part in list_parts(directory)],
+            "mount": mount_identity(drive),
         }
     except OSError as error:
         return {"problem": f"answers with an error: {error.strerror}"}
+    except DiskError as error:
+        return {"problem": f"answers with an error: {os.strerror(error.number)}"}
     finally:
         os.close(directory)
 
 
-def _look_for(names: Collection[str], directory: int) -> dict[str, dict[str, int]]:
+def part_of(carried: Mapping[str, Any]) -> FoundPart:
+    """Make one of the `parts` of `ask_drive` of what JSON carried of it."""
+    facts = carried["facts"]
+    return FoundPart(**{**carried, "facts": None if facts is None else PartFacts(**facts)})
+
+
+def _look_for(names: Collection[str], directory: int) -> dict[str, int]:
     found: dict[str, int] = {}
-    allocated: dict[str, int] = {}
     for name in names:
         try:
             facts = os.stat(name, dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
             continue
-        if stat.S_ISREG(facts.st_mode):
+        if not stat.S_ISREG(facts.st_mode):
+            found[name] = NO_FILE
+        else:
             found[name] = facts.st_size
-            allocated[name] = facts.st_blocks * 512  # stat(2): always in units of 512 bytes
-    return {"found": found, "allocated": allocated}
+    return found
 
 
 def ask_for_plots(

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 from plotfarm.base.units import format_bytes
 from plotfarm.drives.model import Arrival, Reading, Verdict
 from plotfarm.drives.offlined import is_offlined
-from plotfarm.plots.names import PART_SUFFIX
+from plotfarm.drives.quarantine import Quarantined
+from plotfarm.plots.parts import FoundPart
 
 DEFAULT_PLOT_BYTES = 108_995_911_228  # a k32 plot as chiapos makes it
 NEWEST_ARRIVALS = 20
+IN_QUARANTINE = "in quarantine"  # why a verdict says no; reports.explain knows more words for it
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,14 @@ def judge(
     plot_bytes: int,
     minimum_free_bytes: int,
     unfit: Mapping[str, str] | None = None,
+    quarantined: Mapping[str, Quarantined] | None = None,
 ) -> list[Verdict]:
     """Return for each reading, in their order, whether a plot of `plot_bytes` can go there.
 
-    `arrivals` are those that the readings were asked for by name, so that what is on the drive already and
-    what is still to come are never counted twice. `offlined`: entries as drives.offlined reads them; `unfit`:
-    identity -> why a drive should get no plots although it answers.
+    `arrivals` are those that were under way before the readings were taken; the parts in these tell what is on a drive
+    already, so that it is never counted twice. `offlined`: entries as drives.offlined reads them; `unfit`:
+    identity -> why a drive should get no plots although it answers; `quarantined`: identity -> the same of one that
+    lost data (Quarantine.active).
     """
     still_to_come: dict[int, int] = {}
     for reading in readings:
@@ -54,22 +58,40 @@ def judge(
     for reading in readings:
         here = [arrival for arrival in arrivals if arrival.identity == reading.drive.identity]
         room = reading.free_bytes - still_to_come[reading.drive.device_number] - minimum_free_bytes
-        problem = _problem(reading, here, offlined, unfit or {})
-        verdicts.append(_verdict(reading, room, plot_bytes, problem, bool(here)))
+        quarantine = (quarantined or {}).get(reading.drive.identity)
+        problem = _problem(reading, here, offlined, quarantine, unfit or {})
+        verdict = _verdict(reading, room, plot_bytes, problem, bool(here))
+        verdicts.append(replace(verdict, quarantine=quarantine))
     return verdicts
 
 
 def _still_to_come(arrival: Arrival, reading: Reading) -> int:
-    """Return the bytes that an arrival will yet take; the drive's own count of its part file is the newer."""
-    on_drive = reading.allocated.get(arrival.plot + PART_SUFFIX, arrival.written_bytes)
-    return max(0, arrival.bytes - on_drive)
+    """Return the bytes that an arrival will yet take: what its part has on the drive is gone from the free bytes."""
+    allocated = [part.allocated_bytes for part in reading.parts if _is_part_of(part, arrival)]
+    return max(0, arrival.bytes - min(allocated, default=arrival.written_bytes))
 
 
-def _problem(reading: Reading, here: Sequence[Arrival], offlined: Collection[str], unfit: Mapping[str, str]) -> str:
+def _is_part_of(part: FoundPart, arrival: Arrival) -> bool:
+    if arrival.arrival_id:
+        return part.arrival == arrival.arrival_id
+    return part.plot == arrival.plot and part.is_alive  # dead ones of that name are of arrivals before
+
+
+def _problem(
+    reading: Reading,
+    here: Sequence[Arrival],
+    offlined: Collection[str],
+    quarantine: Quarantined | None,
+    unfit: Mapping[str, str],
+) -> str:
     if is_offlined(reading.drive, offlined):
         return "offlined"
     if any(not arrival.alive for arrival in here):
         return "not answering: a writer that was ended still hangs there"
+    if reading.problem and reading.was_asked:
+        return reading.problem
+    if quarantine is not None:
+        return IN_QUARANTINE
     return reading.problem or unfit.get(reading.drive.identity, "")
 
 

@@ -8,12 +8,14 @@ failing         assessment (FAIL or WARN), reallocated, pending, uncorrectable, 
 sectors         for each counter that grew, such as `pending`: pending_from, pending_to
 no_smart        why, last_read (Unix time)
 slow            bytes_per_second, arrivals (how many plots that is the median of)
+quarantined     reason (a value of QuarantineReason), call, error (the kernel's words), plot, since (Unix time)
 missing         plots (None: never counted)
 not_answering   why, plots
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
@@ -23,11 +25,13 @@ from plotfarm.base.text import one_line
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.offlined import is_offlined
+from plotfarm.drives.quarantine import Quarantined
 from plotfarm.drives.speed import Speed
 from plotfarm.plots.names import escaped
 
 HEALTH_KINDS = ("hot", "failing", "sectors", "no_smart")  # those of health_conditions
 SPEED_KINDS = ("slow",)  # those of speed_conditions
+QUARANTINE_KINDS = ("quarantined",)  # those of quarantine_conditions
 PRESENCE_KINDS = ("missing", "not_answering")  # those of presence_conditions
 GROWTH_SECONDS = 86400.0  # a counter that grew is told of for so long: the span of readings to hand over
 
@@ -76,6 +80,29 @@ def speed_conditions(
             facts = {**_facts(drive, healths.get(drive.identity))}
             facts |= {"bytes_per_second": speed.bytes_per_second, "arrivals": speed.arrivals}
             found.append(Condition("slow", drive.identity, Severity.WARNING, facts))
+    return found
+
+
+def quarantine_conditions(
+    drives: Sequence[Drive], quarantined: Mapping[str, Quarantined], healths: Mapping[str, Health]
+) -> list[Condition]:
+    """Return which of the mounted `drives` lost data, whether they are offline or not.
+
+    By identity: `quarantined`, as Quarantine.active tells, and `healths`.
+    """
+    found = []
+    for drive in drives:
+        entry = quarantined.get(drive.identity)
+        if entry is not None:
+            facts = {
+                **_facts(drive, healths.get(drive.identity)),
+                "reason": entry.reason.value,
+                "call": entry.call,
+                "error": os.strerror(entry.errno) if entry.errno else "",
+                "plot": escaped(entry.plot),
+                "since": entry.since,
+            }
+            found.append(Condition("quarantined", entry.identity, Severity.CRITICAL, facts))
     return found
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from plotfarm.base.database import Database
 
@@ -74,6 +75,17 @@ class Inventory:
                     self._take_in(number, one)
             if len(numbers) > _MOST_DRIVES:
                 self._forget_oldest()
+
+    def remember_counts(self, counts: Mapping[str, Mapping[str, Any]], now: float) -> None:
+        """Take in what drives.counting counted at `now`, by identities; what was not counted changes nothing."""
+        news = {
+            identity: HeaderNews(
+                sum(files for *_, files in count["counts"]), count["plot_bytes"], count["learnt"], count["gone"]
+            )
+            for identity, count in counts.items()
+            if "counts" in count
+        }
+        self.remember(news, now)
 
     def last_counts(self) -> dict[str, LastCount]:
         """Return the last count of every drive that was ever counted here, by identity."""

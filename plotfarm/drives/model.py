@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from plotfarm.base.errors import PlotfarmError
+from plotfarm.plots.parts import FoundPart
+
+if TYPE_CHECKING:
+    from plotfarm.drives.quarantine import Quarantined
 
 MARKER = ".plot_drive"  # a plain directory is a drive only while this file lies in it
 _LONGEST_LOCK_NAME = 200  # file names end at 255 bytes
@@ -38,16 +43,21 @@ class Drive:
         return os.path.basename(self.mountpoint)
 
 
+NO_FILE = -1  # something has the name that is no regular file, so no plot can get it
+
+
 @dataclass(frozen=True)
 class Reading:
-    """What a drive answered: its room, and those of the asked file names that are on it."""
+    """What a drive answered: its room, the parts on it, and those of the asked plots that are there."""
 
     drive: Drive
     problem: str = ""  # "": it answered and is in order
     total_bytes: int = 0
     free_bytes: int = 0  # for an ordinary user
-    found: Mapping[str, int] = field(default_factory=dict)  # regular files: name -> size in bytes
-    allocated: Mapping[str, int] = field(default_factory=dict)  # name -> bytes that it takes on the drive
+    found: Mapping[str, int] = field(default_factory=dict)  # name -> size in bytes; NO_FILE: no regular file
+    parts: tuple[FoundPart, ...] = ()  # of this suite, whoever left them
+    was_asked: bool = True  # False: it was left out, so that it was not touched
+    mount: str = ""  # its mount identity (drives.mount_identity) when it answered; "": not known
     disk: str = ""  # the device that the marker file of a declared directory names, for SMART
     counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> plot files; None: not asked for or not known
     uncounted: str = ""  # why there are no counts although they were asked for
@@ -65,7 +75,7 @@ class Reading:
 class Arrival:
     """A plot that is on its way to a drive, as its receiver wrote it into the drive's lock."""
 
-    plot: str  # file name; its bytes are in NAME.part
+    plot: str  # file name; its bytes are in NAME.<arrival id>.part
     bytes: int
     written_bytes: int
     identity: str  # of the drive
@@ -75,6 +85,7 @@ class Arrival:
     publishing: bool = False  # its rename has begun: it may appear under its name at any moment
     offset: int = 0  # bytes that an interrupted arrival had left
     progress: float = 0.0  # Unix time when a byte arrived last; 0: none yet
+    arrival_id: str = ""  # that its part is named by; "": not known
 
 
 @dataclass(frozen=True)
@@ -82,13 +93,14 @@ class Verdict:
     """Whether a drive can take a plot of the asked size, and why."""
 
     drive: Drive
-    usable: bool  # mounted, answering, not offlined, and with room
+    usable: bool  # mounted, answering, not offlined or in quarantine, and with room
     why: str
     free_bytes: int = 0
     room_bytes: int = 0  # free, less what is still to arrive and what must stay free; may be negative
     room_plots: int = 0
     total_bytes: int = 0
     busy: bool = False  # a plot is arriving there: no second stream to it
+    quarantine: Quarantined | None = None  # why no plots go there although it answers; None: it is in none
 
 
 def lock_name(purpose: str, identity: str) -> str:

@@ -29,7 +29,8 @@ def read_mount_table() -> list[Mount]:
 
 def parse_mount_table(text: str) -> list[Mount]:
     """Read the content of a mountinfo file."""
-    return [_parse_line(line) for line in text.splitlines() if line]
+    # Not splitlines(): a mountpoint may contain other characters that are taken for the end of a line.
+    return [_parse_line(line) for line in text.split("\n") if line]
 
 
 def _parse_line(line: str) -> Mount:

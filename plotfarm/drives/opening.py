@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Sequence
 
+from plotfarm.drives.file_system_uuid import is_another_file_system
 from plotfarm.drives.model import MARKER, Drive, DriveUnusable
 from plotfarm.drives.mount_table import Mount, mount_id_of, read_mount_table
 
@@ -17,8 +18,9 @@ from plotfarm.drives.mount_table import Mount, mount_id_of, read_mount_table
 def open_mounted(drive: Drive, table: Sequence[Mount] | None = None) -> int:
     """Open the drive's directory and return the descriptor; every file is then reached from it.
 
-    DriveUnusable if that directory is not, now, on the file system that the drive is (or, in directory
-    mode, has no marker file). `table`: the mounts, if they have just been read.
+    DriveUnusable if that directory is not, now, on the file system that the drive is, also by its UUID where the
+    drive is known by that (or, in directory mode, if it has no marker file). `table`: the mounts, if they have just
+    been read.
     """
     try:
         directory = os.open(drive.mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -44,11 +46,27 @@ def is_still_mounted(drive: Drive, directory: int) -> bool:
     After `umount -l` an open directory goes on working, but nobody else finds what is written there.
     """
     try:
-        now, then = os.lstat(drive.mountpoint), os.fstat(directory)
-        same = (now.st_dev, now.st_ino) == (then.st_dev, then.st_ino)
-        return same and (not drive.directory_mode or _has_marker(directory))
+        path = os.open(drive.mountpoint, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False
+    try:
+        return _is_same_directory(path, directory) and (not drive.directory_mode or _has_marker(directory))
+    except OSError:
+        return False
+    finally:
+        os.close(path)
+
+
+def _is_same_directory(one: int, other: int) -> bool:
+    """Tell whether two open directories are one, on one mount.
+
+    The root directories of two file systems can have the same numbers: on ext4 that of the inode is always 2, and
+    device numbers are used again. The id of a mount is not used again while somebody holds a file there open.
+    """
+    first, second = os.fstat(one), os.fstat(other)
+    if (first.st_dev, first.st_ino) != (second.st_dev, second.st_ino):
+        return False
+    return mount_id_of(one) == mount_id_of(other)
 
 
 def _wrong_place(drive: Drive, directory: int, table: Sequence[Mount] | None) -> str:
@@ -60,7 +78,8 @@ def _wrong_place(drive: Drive, directory: int, table: Sequence[Mount] | None) ->
         if mount.mount_id == mount_id:
             if mount.mountpoint != drive.mountpoint:
                 return "not mounted"
-            return "" if mount.device_number == drive.device_number else "another drive is mounted there now"
+            is_other = mount.device_number != drive.device_number or is_another_file_system(drive, directory, mount)
+            return "another drive is mounted there now" if is_other else ""
     return "not mounted"
 
 

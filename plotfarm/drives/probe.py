@@ -29,13 +29,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from plotfarm.base.units import format_duration
-from plotfarm.drives.asking import ask_drive, ask_for_plots
+from plotfarm.drives.asking import ask_drive, ask_for_plots, part_of
 from plotfarm.drives.model import Drive, Reading, lock_name
 from plotfarm.drives.mount_table import Mount, read_mount_table
-from plotfarm.plots.names import PART_SUFFIX
 
 if TYPE_CHECKING:
-    from plotfarm.drives.inventory import HeaderNews, Inventory
+    from plotfarm.drives.inventory import Inventory
 
 _WAITING = "waiting"
 _STANDARD_STREAMS = 3
@@ -49,23 +48,37 @@ def probe(
     deadline_seconds: float,
     lock_directory: Path,
     plots: Inventory | None = None,
+    leave_out: Collection[str] = (),
 ) -> list[Reading]:
     """Return a reading for each drive, in the same order, after `deadline_seconds` at the latest.
 
-    `names`: plots to look for; a reading says which of NAME and NAME.part are there. At most one probe of a
-    drive is under way on this host: a later one waits for it, up to the deadline. With `plots` the plot files
-    on each drive are counted too; the headers that it remembers are not read again, and it remembers the new ones.
+    `names`: plots to look for; a reading says which of them are there, and which parts, of whatever plot. At most one
+    probe of a drive is under way on this host: a later one waits for it, up to the deadline. With `plots` the plot
+    files on each drive are counted too; the headers that it remembers are not read again, and it remembers the new
+    ones. `leave_out`: identities of drives that are not touched; their readings say that they were not asked.
     """
-    if not drives:
-        return []
+    asked = [drive for drive in drives if drive.identity not in leave_out]
+    answered = iter(_probe(asked, names, deadline_seconds, lock_directory, plots) if asked else ())
+    return [
+        Reading(drive, "not asked", was_asked=False) if drive.identity in leave_out else next(answered)
+        for drive in drives
+    ]
+
+
+def _probe(
+    drives: Sequence[Drive],
+    names: Collection[str],
+    deadline_seconds: float,
+    lock_directory: Path,
+    plots: Inventory | None,
+) -> list[Reading]:
     lock_directory.mkdir(parents=True, exist_ok=True)
     deadline = time.monotonic() + deadline_seconds
-    wanted = [name for plot in names for name in (plot, plot + PART_SUFFIX)]
     known = plots.headers(drive.identity for drive in drives) if plots is not None else None
     reading_end, writing_end = os.pipe()
     helper = os.fork()
     if helper == 0:
-        _run_helper(_Helper(drives, wanted, deadline, lock_directory, writing_end, known))
+        _run_helper(_Helper(drives, tuple(names), deadline, lock_directory, writing_end, known))
     os.close(writing_end)
     try:
         answers, ended = _listen(reading_end, deadline)
@@ -78,7 +91,7 @@ def probe(
     if plots is None:
         return readings
     counts = {index: answer["count"] for index, answer in answers.items() if "count" in answer}
-    plots.remember(_news(drives, counts), time.time())
+    plots.remember_counts({drives[index].identity: count for index, count in counts.items()}, time.time())
     return [_with_plots(reading, counts.get(index, {})) for index, reading in enumerate(readings)]
 
 
@@ -111,7 +124,8 @@ def _reading(drive: Drive, answer: Mapping[str, Any] | None, silent: str) -> Rea
         return Reading(drive, silent)
     if answer.get(_WAITING):
         return Reading(drive, "not answering (an earlier probe of it still hangs)")
-    return Reading(drive, **{name: value for name, value in answer.items() if name != "count"})
+    facts = {name: value for name, value in answer.items() if name not in ("count", "parts")}
+    return Reading(drive, **facts, parts=tuple(part_of(carried) for carried in answer.get("parts", ())))
 
 
 def _with_plots(reading: Reading, count: Mapping[str, Any]) -> Reading:
@@ -125,18 +139,6 @@ def _with_plots(reading: Reading, count: Mapping[str, Any]) -> Reading:
         plot_bytes=count["plot_bytes"],
         headers_missing=count["headers_missing"],
     )
-
-
-def _news(drives: Sequence[Drive], counts: Mapping[int, Mapping[str, Any]]) -> dict[str, HeaderNews]:
-    from plotfarm.drives.inventory import HeaderNews
-
-    return {
-        drives[index].identity: HeaderNews(
-            sum(files for *_, files in count["counts"]), count["plot_bytes"], count["learnt"], count["gone"]
-        )
-        for index, count in counts.items()
-        if "counts" in count
-    }
 
 
 @dataclass

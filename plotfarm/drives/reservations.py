@@ -10,7 +10,6 @@ from urllib.parse import unquote
 
 from plotfarm.base.locks import Lock, holder, is_alive, last_content
 from plotfarm.drives.model import Arrival, Drive, lock_name
-from plotfarm.plots.names import refuse_name
 
 _PURPOSE = "drive"
 _TRIES = 20  # a progress update takes microseconds; one of these tries falls between two of them
@@ -55,21 +54,15 @@ class Reservations:
                 found.append(_arrival(content, path))
         return found
 
-    def abandoned(self) -> dict[str, tuple[float, tuple[str, ...]]]:
-        """Return what killed arrivals may have left: drive identity -> (Unix time, plots). Call in the mutex."""
-        found = {}
-        for path in sorted(self.lock_directory.glob(f"{_PURPOSE}-*.lock")):
-            content = last_content(path) if holder(path) is None else {}
-            plots = leftover_plots(content)
-            if plots and "identity" in content:
-                found[str(content["identity"])] = (float(content.get("progress", content.get("since", 0))), plots)
-        return found
-
-
-def leftover_plots(content: dict[str, Any]) -> tuple[str, ...]:
-    """Return the plots in a drive lock's content whose NAME.part may lie on the drive, its arrival being over."""
-    parts = content.get("parts", [])
-    return tuple(part for part in parts if isinstance(part, str) and refuse_name(part) is None)
+    def last_served(self) -> dict[str, float]:
+        """Return when the newest arrival of each plotter began (Unix time), as far as the locks still tell it."""
+        served: dict[str, float] = {}
+        for path in self.lock_directory.glob(f"{_PURPOSE}-*.lock"):
+            content = last_content(path)
+            plotter, since = content.get("plotter"), content.get("since")
+            if isinstance(plotter, str) and isinstance(since, float):
+                served[plotter] = max(since, served.get(plotter, 0.0))
+        return served
 
 
 def _content(path: Path) -> dict[str, Any] | None:
@@ -94,4 +87,5 @@ def _arrival(content: dict[str, Any], path: Path) -> Arrival:
         publishing=content.get("publishing") is True,
         offset=int(content.get("offset", 0)),
         progress=float(content.get("progress", 0.0)),
+        arrival_id=str(content.get("arrival_id", "")),
     )

@@ -1,4 +1,4 @@
-"""The conversations with plotters that are under way on this NAS, and which of them wait for their turn.
+"""The sessions with plotters that are under way on this NAS, and which of them wait for their turn.
 
 Each holds one of a number of lock files, so that it is gone the moment its process is.
 """
@@ -6,13 +6,26 @@ Each holds one of a number of lock files, so that it is gone the moment its proc
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from plotfarm.base.locks import Lock, LockBusy, holder
 from plotfarm.drives.turns import Ticket
 
-_MOST = 1000
+_GRANTED = "session"
+_TURNED_AWAY = "refused"
+_MOST_GRANTED = 1000  # on this host
+_MOST_TURNED_AWAY = 100
+_TURNED_AWAY_PER_PLOTTER = 4  # who hear in so many words that they have too many; others are not even heard
 _STALE_SECONDS = 60.0  # a waiting process looks again far more often; one that does not is stopped
+
+
+@dataclass(frozen=True)
+class Session:
+    """One session: the lock that stands for it, and whether it may ask for anything."""
+
+    lock: Lock
+    is_granted: bool
 
 
 class Sessions:
@@ -21,19 +34,33 @@ class Sessions:
     def __init__(self, lock_directory: Path) -> None:
         self._directory = lock_directory
 
-    def take(self, plotter: str, most: int) -> Lock | None:
-        """Begin a session of a plotter, None if it has `most` already (or this host a thousand)."""
-        count, free = 0, None
-        for path in self._paths():
+    def begin(self, plotter: str, most: int) -> Session | None:
+        """Begin a session of a plotter, as the first thing that its process does.
+
+        It is not granted if the plotter has `most` already. None: so many are being turned away that this one is to
+        end at once.
+        """
+        granted = self._take(_GRANTED, plotter, most, _MOST_GRANTED)
+        if granted is not None:
+            return Session(granted, is_granted=True)
+        refused = self._take(_TURNED_AWAY, plotter, _TURNED_AWAY_PER_PLOTTER, _MOST_TURNED_AWAY)
+        return Session(refused, is_granted=False) if refused is not None else None
+
+    def _take(self, purpose: str, plotter: str, most: int, most_here: int) -> Lock | None:
+        """Take a free lock of this purpose; None if the plotter holds `most` of them, or all plotters `most_here`."""
+        paths = self._paths(purpose)
+        free = None
+        count = 0
+        for path in paths:
             content = holder(path)
             if content is None:
                 free = free or path
             else:
                 count += content.get("plotter") == plotter
-        path = free or self._directory / f"session-{len(self._paths()):03}.lock"
-        if count >= most or (len(self._paths()) >= _MOST and free is None):
+        if count >= most or (free is None and len(paths) >= most_here):
             return None
-        lock = Lock(path)
+
+        lock = Lock(free or self._directory / f"{purpose}-{len(paths):03}.lock")
         try:
             lock.acquire(plotter=plotter)
         except LockBusy:  # somebody outside the mutex looks at it just now
@@ -42,13 +69,14 @@ class Sessions:
 
     def tickets(self) -> list[Ticket]:
         """Return the sessions that wait for their turn."""
-        found, now = [], time.time()
-        for path in self._paths():
+        now = time.time()
+        found = []
+        for path in self._paths(_GRANTED):
             content = holder(path) or {}
             since, seen = content.get("waiting"), content.get("seen", 0)
             if isinstance(since, float) and isinstance(seen, float) and abs(now - seen) < _STALE_SECONDS:
                 found.append(Ticket(path.name, str(content.get("plotter", "")), since))
         return found
 
-    def _paths(self) -> list[Path]:
-        return sorted(self._directory.glob("session-*.lock"))
+    def _paths(self, purpose: str) -> list[Path]:
+        return sorted(self._directory.glob(f"{purpose}-*.lock"))

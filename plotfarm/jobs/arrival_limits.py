@@ -8,55 +8,117 @@ from collections.abc import Sequence
 
 from plotfarm.base.changes import Releases
 from plotfarm.base.config.sections import Config
-from plotfarm.base.locks import Lock
 from plotfarm.base.state import State
-from plotfarm.base.units import DAY_SECONDS, format_bytes
-from plotfarm.drives.model import Arrival
+from plotfarm.base.units import format_bytes
+from plotfarm.drives.model import Arrival, Reading
 from plotfarm.drives.reservations import Reservations
-from plotfarm.drives.sessions import Sessions
-from plotfarm.drives.turns import Ticket, next_turns
-from plotfarm.transfer.protocol import Offer
-from plotfarm.transfer.storage import Refused
-from plotfarm.transfer.unfinished import Part
+from plotfarm.drives.sessions import Session, Sessions
+from plotfarm.drives.turns import Ticket, next_turns, yields
+from plotfarm.plots.parts import PartFacts
+from plotfarm.transfer.effects import RefusedPlacement
+from plotfarm.transfer.messages import Offer
+from plotfarm.transfer.outcomes import Refusal
+
+_LONGEST_SHARE = 10  # times yield_seconds: so long the only plot of a plotter holds a drive that another one waits for
+# A plotter asks and offers once for each plot. More than a few that lead to nothing are worth no haste: each costs a
+# look at every drive, and lines in the log.
+_WISHES_AT_ONCE = 50
+_WISHES_PER_SECOND = 1.0
+_LONGEST_PAUSE_SECONDS = 2.0  # shorter than any limit on silence that makes sense
+
+
+class Allowance:
+    """So many things may be done at once, and then so many a second."""
+
+    def __init__(self, at_once: int, per_second: float) -> None:
+        self._most = float(at_once)
+        self._per_second = per_second
+        self._left = self._most
+        self._counted = 0.0  # time.monotonic
+
+    def take(self, now: float) -> float:
+        """Do one more at `now` (time.monotonic); returns for how many seconds to wait before that."""
+        if self._counted:
+            self._left = min(self._most, self._left + (now - self._counted) * self._per_second)
+        self._counted = now
+        self._left = max(self._left - 1, -_LONGEST_PAUSE_SECONDS * self._per_second)
+        return max(0.0, -self._left / self._per_second)
+
+    def give_back(self) -> None:
+        """Have one of them not count."""
+        self._left = min(self._most, self._left + 1)
 
 
 class ArrivalLimits:
     """The limits of one session with one plotter."""
 
-    def __init__(self, config: Config, state: State, plotter: str) -> None:
-        self._config, self._state, self._plotter = config, state, plotter
+    def __init__(self, config: Config, state: State, plotter: str, session: Session | None = None) -> None:
+        """Keep to the limits; `session` None: this host itself moves plots, and needs no leave."""
+        self._config = config
+        self._state = state
+        self._plotter = plotter
+        self._reservations = Reservations(config.paths.locks)
         self._sessions = Sessions(config.paths.locks)
-        self._session: Lock | None = None
+        self._session = session
+        self._allowance = Allowance(_WISHES_AT_ONCE, _WISHES_PER_SECOND)
         self._waiting_since = 0.0  # Unix time; 0: it does not wait
         self._releases: Releases | None = None
 
-    def welcome(self) -> Refused | None:
-        """Begin the session, unless the plotter has too many."""
+    def welcome(self) -> RefusedPlacement | None:
+        """Let the plotter in, unless it has too many sessions."""
+        if self._session is None or self._session.is_granted:
+            return None
         most = self._config.receiving.sessions_per_plotter
-        with Reservations(self._config.paths.locks).mutex():
-            self._session = self._sessions.take(self._plotter, most)
-        if self._session is None:
-            why = f"{self._plotter} has {most} sessions here already ([receiving] sessions_per_plotter)"
-            return Refused(why, busy=True)
-        return None
+        detail = f"{self._plotter} has {most} sessions here already ([receiving] sessions_per_plotter)"
+        return RefusedPlacement(Refusal.SESSIONS, detail)
 
-    def over_quota(self, offer: Offer, arrivals: Sequence[Arrival], parts: Sequence[Part]) -> Refused | None:
-        """Refuse what would take the plotter over a quota; what is still arriving from it counts too."""
-        receiving, arriving = self._config.receiving, [each for each in arrivals if each.plotter == self._plotter]
-        bytes_arriving = sum(arrival.bytes for arrival in arriving)
+    def wish(self) -> None:
+        """Take the time that one more question or offer costs, if there were many that led to nothing."""
+        if self._session is not None:
+            time.sleep(self._allowance.take(time.monotonic()))
+
+    def is_granted(self) -> None:
+        """Note that a wish has led to a plot: such wishes are not counted."""
+        self._allowance.give_back()
+
+    def over_quota(
+        self, offer: Offer, arrivals: Sequence[Arrival], readings: Sequence[Reading]
+    ) -> RefusedPlacement | None:
+        """Refuse what would take the plotter over a quota: all that lies on the drives for it counts."""
+        receiving = self._config.receiving
+        arriving = sum(arrival.bytes for arrival in arrivals if arrival.plotter == self._plotter)
+        unfinished = arriving + self._kept_bytes(offer, arrivals, readings)
+
         if receiving.daily_quota_bytes:
-            used = self._state.stored_bytes_since(self._plotter, time.time() - DAY_SECONDS) + bytes_arriving
+            used = self._state.received_bytes(self._plotter) + unfinished
+            if not self._state.database.is_lasting:
+                return RefusedPlacement(Refusal.DAILY_QUOTA, "the state database cannot be used, so nobody can count")
             if used + offer.size > receiving.daily_quota_bytes:
                 quota, came = format_bytes(receiving.daily_quota_bytes), format_bytes(used)
-                return Refused(f"the quota of {quota} in 24 hours is used up ({came} came from {self._plotter})")
-        if receiving.unfinished_quota_bytes:
-            left = {part.plot: part.bytes for part in parts if part.plotter == self._plotter}
-            left |= {arrival.plot: arrival.bytes for arrival in arriving}
-            used = sum(size for plot, size in left.items() if plot != offer.name)
-            if used + offer.size > receiving.unfinished_quota_bytes:
-                quota, came = format_bytes(receiving.unfinished_quota_bytes), format_bytes(used)
-                return Refused(f"the quota of {quota} unfinished is used up ({came} from {self._plotter})", busy=True)
+                detail = f"the quota of {quota} in 24 hours is used up ({came} came from {self._plotter})"
+                return RefusedPlacement(Refusal.DAILY_QUOTA, detail)
+        if receiving.unfinished_quota_bytes and unfinished + offer.size > receiving.unfinished_quota_bytes:
+            quota, came = format_bytes(receiving.unfinished_quota_bytes), format_bytes(unfinished)
+            detail = f"the quota of {quota} unfinished is used up ({came} from {self._plotter})"
+            return RefusedPlacement(Refusal.UNFINISHED_QUOTA, detail)
         return None
+
+    def _kept_bytes(self, offer: Offer, arrivals: Sequence[Arrival], readings: Sequence[Reading]) -> int:
+        """Return what the parts of the plotter take, but for those that count as arrivals.
+
+        Also left out is the one that this very offer would go on with: its bytes are among those that are offered.
+        """
+        counted = {arrival.arrival_id for arrival in arrivals if arrival.plotter == self._plotter}
+        facts = PartFacts(self._plotter, offer.size, offer.id)
+        own = [
+            part
+            for reading in readings
+            for part in reading.parts
+            # One that was alive when the drive was asked may be that of an arrival that has ended since.
+            if part.facts is not None and part.facts.plotter == self._plotter and part.arrival not in counted
+        ]
+        resumable = [part.allocated_bytes for part in own if part.plot == offer.name and part.facts == facts]
+        return sum(part.allocated_bytes for part in own) - min(max(resumable, default=0), offer.size)
 
     def free_arrivals(self, arrivals: Sequence[Arrival], free_drives: int) -> int:
         """Return how many more plots may arrive now."""
@@ -65,19 +127,35 @@ class ArrivalLimits:
 
     def is_our_turn(self, arrivals: Sequence[Arrival], free: int) -> bool:
         """Tell whether this session's plot is among the next `free`. Call in Reservations.mutex."""
-        own = self._session.path.name if self._session else ""
-        tickets = [ticket for ticket in self._sessions.tickets() if ticket.key != own]
-        tickets.append(Ticket(own, self._plotter, self._waiting_since or time.time()))
-        return own in next_turns(free, Counter(arrival.plotter for arrival in arrivals), tickets)
+        own = self._own_key()
+        tickets = [*self._others(), Ticket(own, self._plotter, self._waiting_since or time.time())]
+        counts = Counter(arrival.plotter for arrival in arrivals)
+        return own in next_turns(free, counts, tickets, self._reservations.last_served())
 
-    def settled(self, settled: bool) -> None:
+    def is_wanted_by_others(self) -> bool:
+        """Tell whether another plot waits for a drive. Call in Reservations.mutex."""
+        return bool(self._others())
+
+    def must_yield(self, identity: str, arrivals: Sequence[Arrival]) -> bool:
+        """Tell whether the arrival on a drive makes room for another plotter. Call in Reservations.mutex."""
+        now = time.time()
+        patience = self._config.receiving.yield_seconds
+        return yields(identity, arrivals, self._others(), now - patience, now - _LONGEST_SHARE * patience)
+
+    def _others(self) -> list[Ticket]:
+        return [ticket for ticket in self._sessions.tickets() if ticket.key != self._own_key()]
+
+    def _own_key(self) -> str:
+        return self._session.lock.path.name if self._session else ""
+
+    def is_waiting(self, waits: bool) -> None:
         """Note that this session's plot waits for its turn, or no longer does."""
-        if settled and not self._waiting_since:
+        if not waits and not self._waiting_since:
             return
         now = time.time()
-        self._waiting_since = 0.0 if settled else self._waiting_since or now
+        self._waiting_since = (self._waiting_since or now) if waits else 0.0
         if self._session is not None:
-            self._session.update(waiting=self._waiting_since or None, seen=now)
+            self._session.lock.update(waiting=self._waiting_since or None, seen=now)
 
     def changes(self) -> int:
         """Return a descriptor that is readable when an arrival may have ended since."""

@@ -16,7 +16,7 @@ from plotfarm.drives.mounts import find_drives
 from plotfarm.drives.offlined import ORIGINAL
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.jobs import look_after, offline
-from plotfarm.jobs.leftovers import remove_leftovers
+from plotfarm.jobs.stale_parts import remove_stale_parts
 from plotfarm.jobs.stock import take_stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.reports import explain as words
@@ -33,7 +33,6 @@ def choose_drive(config: Config) -> int:
     with lock:
         state = State(config.paths.state)
         try:
-            remove_leftovers(config, state)
             return _one_run(config, state)
         finally:
             state.close()
@@ -46,6 +45,7 @@ def _one_run(config: Config, state: State) -> int:
     due = HealthRecords(state.database).is_due(time.time(), config.smart.smart_interval_minutes * 60)
     stock = take_stock(config, state, Inventory(state.database) if due else None)
     changed = _carry_out(stock.choice, config)
+    remove_stale_parts(list(stock.readings.values()), config, state)
     teller = Teller(config, state.database)
     look_after.tell_of_arrivals(config, state, teller)
     if changed:

@@ -13,10 +13,10 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import NasUnavailable, PlotfarmError
 from plotfarm.jobs.nas import Link, Nas
 from plotfarm.plots.plotfile import PlotFile
+from plotfarm.transfer.messages import Capacity
 from plotfarm.transfer.nas_choice import next_nas
-from plotfarm.transfer.protocol import Capacity
-from plotfarm.transfer.send import PlotRefused
-from plotfarm.transfer.stream import Stream
+from plotfarm.transfer.outcomes import NotTaken
+from plotfarm.transfer.stream import OnTheWay, SessionLost, Stream, StreamGone, Unavailable
 
 _LOG = logging.getLogger(__name__)
 _GATHER_SECONDS = 2.0  # so long the first choice waits for the answers of all NAS
@@ -28,9 +28,14 @@ class Job:
     """A plot that is finished, and what became of it so far."""
 
     plot: PlotFile
-    pinned: str | None = None  # the NAS that may have it already
+    assigned_nas: str | None = None  # the NAS that may have it already
     refusals: dict[str, str] = field(default_factory=dict)  # NAS -> reason
-    lost: int = 0  # how often its link was lost
+    waits: dict[str, int] = field(default_factory=dict)  # NAS -> how often it waited there for its turn in vain
+    link_failures: int = 0
+
+
+class NoNasTakesIt(PlotfarmError):
+    """Every NAS that could be asked refuses the plot; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -60,14 +65,17 @@ class Dispatch:
     def berth(self, job: Job) -> Berth | None:
         """Return the stream that a plot goes to, None while it has to wait.
 
-        PlotRefused if no NAS takes it, NasUnavailable if none can be reached that might.
+        NoNasTakesIt if all refuse it, NasUnavailable if none can be reached that might.
         """
-        hosts = [job.pinned] if job.pinned in self.all else list(self.all)
+        hosts = [job.assigned_nas] if job.assigned_nas in self.all else list(self.all)
         able = [nas for host, nas in self.all.items() if host in hosts and nas.is_usable and host not in job.refusals]
         if not able:
             self._give_up(job, hosts)
-        if job.pinned in self.all:
+        if job.assigned_nas in self.all:
             return self._stream_to(able[0]) if able[0].view().active < able[0].view().limit else None
+        # Whatever a NAS says that it can take: after a wait in vain it is the others' turn.
+        fewest = min(job.waits.get(nas.host, 0) for nas in able)
+        able = [nas for nas in able if job.waits.get(nas.host, 0) == fewest]
         unknown = [nas for nas in able if nas.must_be_asked(job.plot.size)]
         for nas in unknown:
             self._ask(nas, job.plot.size)
@@ -84,13 +92,13 @@ class Dispatch:
 
     def _give_up(self, job: Job, hosts: Sequence[str]) -> None:
         if not job.refusals:
-            if job.pinned in self.all:
-                raise NasUnavailable(f"it may be on {job.pinned} already, which cannot be asked now")
+            if job.assigned_nas in self.all:
+                raise NasUnavailable(f"it may be on {job.assigned_nas} already, which cannot be asked now")
             reasons = [self.silent[host] for host in hosts if host in self.silent]
             raise NasUnavailable("; ".join(dict.fromkeys(reasons)) or "no NAS can be reached")
         reasons = [f"{host}: {reason}" for host, reason in job.refusals.items()]
         reasons += [self.silent[host] for host in hosts if host in self.silent and host not in job.refusals]
-        raise PlotRefused("; ".join(reasons), retry=True)
+        raise NoNasTakesIt("; ".join(reasons))
 
     def _ask(self, nas: Nas, size: int) -> None:
         if any(asked is nas for asked, _ in self._asking.values()):
@@ -131,22 +139,21 @@ class Dispatch:
         return [stream for stream in busy if stream in ready]
 
     def _hear_answer(self, stream: Stream) -> None:
+        """Take what a NAS says that it can take."""
         nas, link = self._asking[stream]
-        try:
-            answer = stream.hear()
-        except PlotRefused as error:
-            if not (error.busy and nas.narrow(link, stream)):
-                nas.answered(Capacity(0, 0, error.reason))
-        except PlotfarmError as error:
-            del self._asking[stream]
-            self.lose(nas, link, stream, str(error))
+        answer = stream.receive()
+        if isinstance(answer, OnTheWay):
             return
-        else:
-            if isinstance(answer, dict):
-                return  # a word on the way
-            nas.answered(answer if isinstance(answer, Capacity) else None)
-            self.silent.pop(nas.host, None)
         del self._asking[stream]
+        match answer:
+            case Capacity():
+                nas.answered(answer)
+                self.silent.pop(nas.host, None)
+            case NotTaken():
+                if not nas.narrow(link, stream):
+                    nas.answered(Capacity(0, 0, answer.detail))
+            case Unavailable() | SessionLost() | StreamGone():
+                self.lose(nas, link, stream, answer.detail)
 
     def lose(self, nas: Nas, link: Link, stream: Stream, why: str) -> None:
         """End a stream that could not go on; its link is left out for a while, unless others still use it."""

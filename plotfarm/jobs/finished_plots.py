@@ -14,9 +14,14 @@ from plotfarm.jobs.sending_trouble import Trouble
 from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped
 from plotfarm.plots.plotfile import Candidate, Listing, PlotFile, find_plots, judge_whole, look
+from plotfarm.plots.removable import why_not_removable
 from plotfarm.reports.progress import Screen
+from plotfarm.reports.transfer_words import removal_text
+from plotfarm.transfer.outcomes import Delivered, Removal
 
 _LOG = logging.getLogger(__name__)
+# What no later run can do better until a user has done something.
+_UNREMOVABLE = (Removal.SAME_FILE, Removal.SUSPECT, Removal.NOT_PERMITTED, Removal.STILL_LINKED)
 
 
 class FinishedPlots:
@@ -48,11 +53,17 @@ class FinishedPlots:
         if teller is not None:  # now, and not after a run that may last for hours
             full = filling_up(list(self.rooms.values()), plotter.warn_hours_left)
             teller.see([filling(room) for room in full], ["filling"])
-        return self._new(listing)
+        return self._in_order(self._new(listing))
 
     def again(self) -> list[Candidate]:
         """Return the plots that have come since."""
-        return self._new(find_plots(self._directories))
+        return self._in_order(self._new(find_plots(self._directories)))
+
+    def _in_order(self, candidates: list[Candidate]) -> list[Candidate]:
+        """Sort by how often each has failed, then oldest first: three plots that nobody can read stop no other."""
+        return sorted(
+            candidates, key=lambda each: (self._state.failures(str(each.path), each.facts), each.mtime_ns, each.name)
+        )
 
     def _new(self, listing: Listing) -> list[Candidate]:
         new = [each for each in listing.candidates if (each.path, each.mtime_ns) not in self._tried]
@@ -62,15 +73,43 @@ class FinishedPlots:
     def finished(self, candidate: Candidate) -> PlotFile | None:
         """Return the plot if it may travel: if it is whole, and not known to be kept; PlotFileError if it is odd."""
         keeps = self._config.plotter.keep_source
-        if keeps and self._state.is_kept(str(candidate.path), _facts(candidate)):
+        if keeps and self._state.is_kept(str(candidate.path), candidate.facts):
             _LOG.debug("Sent before and kept (keep_source): %s", escaped(candidate.name))
+            return None
+        if not keeps and (why := self._why_unremovable(candidate)):
+            self._hold(candidate, why)
             return None
         plot = look(candidate.directory, candidate.name)
         return plot if self._is_whole(plot) else None
 
-    def keep(self, plot: PlotFile) -> None:
-        """Remember that a plot is stored although it stays here (keep_source), so that it is not sent again."""
-        self._state.note_kept(str(plot.path), _facts(plot))
+    def _why_unremovable(self, candidate: Candidate) -> str:
+        """Return why a plot could not be removed once it is stored; found out before it is sent. "" if it can be."""
+        known = self._state.why_unremovable(str(candidate.path), candidate.facts)
+        return known or why_not_removable(candidate.path)
+
+    def _hold(self, plot: Candidate, why: str) -> None:
+        """Say that a plot stays until somebody does something: an alert is active meanwhile, and cron is quiet."""
+        shown = escaped(plot.name)
+        self.waiting += 1
+        _LOG.warning("Not sent: %s: %s", shown, why)
+        self.trouble.hold(plot.path, plot.size, f"{shown}: {why}")
+        self._screen.say(f"not sent     {shown}: {why}")
+
+    def settle_removal(self, plot: PlotFile, delivered: Delivered) -> None:
+        """Record what became of the source of a plot that is stored; what a user has to put right is said once."""
+        path = str(plot.path)
+        self._state.forget_failures(path)
+        if delivered.removal is Removal.KEPT:
+            return self._state.note_kept(path, plot.facts)
+        if delivered.removal is Removal.REMOVED:
+            _LOG.info("Removed: %s%s", path, f" ({delivered.detail})" if delivered.detail else "")
+            return None
+        message = f"{escaped(plot.name)} is stored, and stays here too: {removal_text(delivered.removal)}"
+        if delivered.detail:
+            message = f"{message} ({delivered.detail})"
+        if delivered.removal in _UNREMOVABLE:
+            self._state.note_unremovable(path, plot.facts, message)
+        return self.fail(message, plot)
 
     def fail(self, message: str, stuck: Candidate | None = None) -> None:
         """Note and say what went wrong; `stuck` is the plot that stays for it."""
@@ -78,6 +117,7 @@ class FinishedPlots:
         _LOG.error("%s", message)
         self._screen.complain(message)
         if stuck is not None:
+            self._state.count_failure(str(stuck.path), stuck.facts)
             self.trouble.hold(stuck.path, stuck.size, message)
 
     def finish(self, verb: str, *, is_quiet: bool) -> int:
@@ -98,7 +138,7 @@ class FinishedPlots:
         """Tell whether the plot may travel, and say why if not."""
         shown, now, observed = escaped(plot.name), time.time(), None
         if plot.mtime_ns / 1e9 > now:  # the clock jumped: only what was seen since the boot counts
-            observed = self._state.unchanged_seconds(str(plot.path), (plot.size, plot.mtime_ns, plot.inode))
+            observed = self._state.unchanged_seconds(str(plot.path), (plot.size, plot.mtime_ns, plot.identity.inode))
         settle = self._config.plotter.settle_seconds
         whole = judge_whole(plot, settle, now, observed_seconds=observed, minimum_bytes=self._minimum_bytes)
         if not whole.is_whole:
@@ -108,7 +148,3 @@ class FinishedPlots:
                 self.trouble.hold(plot.path, plot.size, f"{shown}: {whole.why}")
             self._screen.say(f"not sent     {shown}: {whole.why}")
         return whole.is_whole
-
-
-def _facts(plot: Candidate) -> tuple[int, int, int]:
-    return plot.size, plot.inode, plot.mtime_ns

@@ -1,11 +1,15 @@
-"""Which drives should get no plots although they answer: what the last SMART readings say."""
+"""Which drives should get no plots although they answer: by the last SMART readings, and because they lost data."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
 
 from plotfarm.base.condition import Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
 from plotfarm.drives.conditions import unfit
+from plotfarm.drives.model import Drive
+from plotfarm.drives.quarantine import Quarantine, Quarantined
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.notify.alerts import AlertBook
 
@@ -16,3 +20,8 @@ def unfit_drives(config: Config, state: State) -> dict[str, str]:
     hot = [one.condition for one in told if one.condition.kind == "hot" and one.told is not None]
     too_hot = {condition.about for condition in hot if condition.severity is Severity.CRITICAL}
     return unfit(HealthRecords(state.database).latest(), config.smart, too_hot)
+
+
+def quarantined_drives(state: State, drives: Iterable[Drive]) -> Mapping[str, Quarantined]:
+    """Return which of the drives are in quarantine, by identity; no drive is touched."""
+    return Quarantine(state.database).active(drives)

@@ -17,16 +17,19 @@ from plotfarm.drives.conditions import (
     GROWTH_SECONDS,
     HEALTH_KINDS,
     PRESENCE_KINDS,
+    QUARANTINE_KINDS,
     SPEED_KINDS,
     Facts,
     health_conditions,
     presence_conditions,
+    quarantine_conditions,
     speed_conditions,
 )
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.offlined import read_offlined, take_offline
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
+from plotfarm.jobs.fitness import quarantined_drives
 from plotfarm.jobs.plot_room import filling, filling_up
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, take_stock
@@ -35,7 +38,7 @@ from plotfarm.reports import explain as words
 
 _LOG = logging.getLogger(__name__)
 _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
-_EVERY_RUN = (*PRESENCE_KINDS, "no_drive", "filling", "system_disk")
+_EVERY_RUN = (*PRESENCE_KINDS, *QUARANTINE_KINDS, "no_drive", "filling", "system_disk")
 _WITH_HEALTH = (*HEALTH_KINDS, *SPEED_KINDS, "chia_difference", "chia_not_listed", "chia_unreadable")
 
 
@@ -43,6 +46,7 @@ def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_
     """Tell of what is wrong; `with_health` also reads the drives' health and what Chia says."""
     found = [
         *_absences(config, state, stock),
+        *_lost_data(state, stock),
         *_no_drive(stock.choice),
         *_filling(state, config.plotter.warn_hours_left),
         *_full_system_disks(config),
@@ -91,6 +95,13 @@ def _absences(config: Config, state: State, stock: Stock) -> list[Condition]:
         stock.choice.verdicts, state.known_drives(), plots, HealthRecords(state.database).latest(),
         read_offlined(config.paths.state), config.watch,
     )  # fmt: skip
+
+
+def _lost_data(state: State, stock: Stock) -> list[Condition]:
+    """Return the drives in quarantine, also one that has turned read-only since."""
+    drives = [verdict.drive for verdict in stock.choice.verdicts]
+    healths = HealthRecords(state.database).latest()
+    return quarantine_conditions(drives, quarantined_drives(state, drives), healths)
 
 
 def _no_drive(choice: Choice) -> list[Condition]:

@@ -8,6 +8,7 @@ import select
 import socket
 import time
 from collections import deque
+from dataclasses import replace
 
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
@@ -21,14 +22,21 @@ from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.drives.smart.disks import spinning_disk
 from plotfarm.jobs.drive_storage import DriveStorage
 from plotfarm.jobs.finished_plots import FinishedPlots
+from plotfarm.jobs.moving import Moving
+from plotfarm.jobs.restored_times import restore_times
 from plotfarm.jobs.sending_trouble import tell_of_trouble
 from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped
+from plotfarm.plots.parts import new_arrival_id
 from plotfarm.plots.plotfile import Candidate, PlotFile
 from plotfarm.reports.progress import Bars, Screen
-from plotfarm.transfer.local_move import Move
-from plotfarm.transfer.protocol import Offer
-from plotfarm.transfer.storage import DriveFailed, Refused, Reserved
+from plotfarm.transfer.effects import RecordFailed, RefusedPlacement, ReservedPlacement, StoredPlacement
+from plotfarm.transfer.hashing import configured_segment_bytes, plot_hash
+from plotfarm.transfer.messages import Offer
+from plotfarm.transfer.move import Load
+from plotfarm.transfer.outcomes import Delivered, Failed, Failure, How
+from plotfarm.transfer.publish import Verify
+from plotfarm.transfer.storage import Assignment
 
 _LOG = logging.getLogger(__name__)
 _GIVE_UP_AFTER = 3  # failures in a row: it is not the plot then
@@ -47,6 +55,7 @@ def run(config: Config, *, dry_run: bool) -> int:
         run_as_batch(io_priority=config.local_plots.io_priority)
         state = State(config.paths.state)
         try:
+            restore_times(state)
             return MovingRun(config, lock, state, dry_run).run()
         finally:
             state.close()
@@ -60,10 +69,11 @@ class MovingRun:
         self._settings = config.local_plots
         self._screen = Screen()
         self._plots = FinishedPlots(self._settings.plot_directories, config, state, self._screen)
-        self._storage = DriveStorage(config, state, socket.gethostname())
+        self._mover = socket.gethostname()
+        self._storage = DriveStorage(config, state, self._mover)
         self._queue: deque[Candidate] = deque()
-        self._moves: list[Move] = []
-        self._avoided: dict[str, set[str]] = {}  # plot -> identities of drives that could not take it
+        self._moves: list[Moving] = []
+        self._excluded: dict[str, set[str]] = {}  # plot -> identities of drives that could not take it
         self._moved = self._moved_before = self._failed_in_a_row = 0
         self._bars = Bars(None)
         self._noted = self._next_start = 0.0  # time.monotonic()
@@ -114,8 +124,8 @@ class MovingRun:
 
     def _is_disk_busy(self, candidate: Candidate) -> bool:
         """Tell whether enough plots are read from the spinning disk that this one lies on."""
-        disk = spinning_disk(candidate.device)
-        same = sum(spinning_disk(move.plot.device) == disk for move in self._moves)
+        disk = spinning_disk(candidate.identity.device)
+        same = sum(spinning_disk(move.plot.identity.device) == disk for move in self._moves)
         return bool(disk) and same >= self._settings.moves_from_one_disk
 
     def _start(self, candidate: Candidate) -> bool:
@@ -129,84 +139,118 @@ class MovingRun:
 
     def _begin(self, plot: PlotFile) -> bool:
         """Find a place for the plot and begin to move it; False if it has to wait; TransferFailed if there is none."""
-        offer = Offer(
-            name=plot.name, size=plot.size, kind=plot.header.kind, k=plot.header.k, id=plot.header.plot_id,
-            dry_run=self._dry_run, plot_directory=escaped(str(plot.directory)),
-        )  # fmt: skip
-        answer = self._storage.settle(offer, self._avoided.setdefault(plot.name, set()))
-        if isinstance(answer, Refused):
-            if answer.retry and self._moves:
+        offer = self._offer(plot)
+        assignment = self._place(offer)
+        placement = assignment.placement
+        if isinstance(placement, RefusedPlacement):
+            if self._moves and not placement.refusal.is_final:
                 return False
-            raise TransferFailed(answer.reason)
-        path = os.path.join(answer.place.directory, plot.name)
+            raise TransferFailed(placement.detail)
         if self._dry_run:
-            verb = "would go to" if isinstance(answer, Reserved) else "is already at"
-            self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {path}")
+            verb = "is already at" if isinstance(placement, StoredPlacement) else "would go to"
+            self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {placement.path}")
             return True
-        _LOG.info("Processing Plot: %s to %s", plot.path, path)
-        move = Move(
-            plot, offer, answer, self._storage, readback=self._config.transfer.verify == "readback",
+
+        _LOG.info("Processing Plot: %s to %s", plot.path, placement.path)
+        load = Load(
+            plot=plot.name,
+            identity=plot.identity,
+            plot_id=plot.header.plot_id,
+            mover=self._mover,
             keep_source=self._config.plotter.keep_source,
-            bytes_per_second=self._settings.max_mb_per_second * 1e6,
-        )  # fmt: skip
-        self._moves.append(move)
-        self._bars.add(plot.name, plot.size, answer.drive)
+            verify=Verify(self._config.transfer.verify),
+            segment_bytes=configured_segment_bytes(),
+        )
+        speed = self._settings.max_mb_per_second * 1e6
+        self._moves.append(Moving(plot, offer, assignment, load, self._storage, self._state, speed))
+        self._bars.add(plot.name, plot.size, placement.drive)
         return True
 
+    def _place(self, offer: Offer) -> Assignment:
+        """Find a place for the plot. What an interrupted copy has left there goes first: a copy begins anew."""
+        excluded = frozenset(self._excluded.setdefault(offer.name, set()))
+        assignment = self._storage.place(offer, excluded)
+        placement = assignment.placement
+        if offer.is_dry_run or not isinstance(placement, ReservedPlacement) or not placement.part:
+            return assignment
+
+        self._storage.remove_other_parts(offer.name)
+        fresh = replace(placement, part="", arrival=new_arrival_id())
+        return replace(assignment, placement=fresh)
+
+    def _offer(self, plot: PlotFile) -> Offer:
+        return Offer(
+            name=plot.name,
+            size=plot.size,
+            format=plot.header.kind,
+            k=plot.header.k or None,
+            id=plot.header.plot_id,
+            is_dry_run=self._dry_run,
+            patience_seconds=0.0,
+            streams=1,
+            plot_directory=escaped(str(plot.directory)),
+            free_bytes=None,
+            waiting_bytes=0,
+            hours_left=None,
+        )
+
     def _follow(self) -> None:
-        """Wait for the next words of any worker; one whose bytes stand still is ended."""
+        """Wait for the next words of any process; one whose bytes stand still is ended."""
         stall = self._config.transfer.stall_seconds
         due = min(move.moved for move in self._moves) + stall
         ready, _, _ = select.select(self._moves, [], [], max(0.0, due - time.monotonic()))
         for move in list(self._moves):
-            try:
-                if move in ready:
-                    move.hear()
-                    self._bars.update(move.plot.name, move.done)
-                elif time.monotonic() - move.moved >= stall:
-                    raise TransferFailed(
-                        f"stalled: no byte for {stall:g} seconds after {move.done} of {move.plot.size}"
-                    )
-                if move.is_over:
-                    self._settle(move)
-            except TransferFailed as error:
-                self._give_up(move, error)
+            if move in ready:
+                outcome = move.follow()
+                self._bars.update(move.plot.name, move.done)
+                if outcome is not None:
+                    self._see_to(move, outcome)
+            elif time.monotonic() - move.moved >= stall:
+                detail = f"no byte for {stall:g} seconds after {move.done} of {move.plot.size}"
+                failed = Failed(Failure.HANGS, f"stalled: {detail}", move.drive)
+                move.record(RecordFailed(failed.failure, failed.detail))
+                self._see_to(move, failed)
         if time.monotonic() - self._noted > _LOCK_UPDATE_SECONDS:
             self._noted = time.monotonic()
             self._lock.update(plots=[move.plot.name for move in self._moves], progress=time.time())
 
-    def _end(self, move: Move) -> None:
+    def _see_to(self, move: Moving, outcome: Delivered | Failed) -> None:
+        """Do what the end of a move asks for."""
         self._moves.remove(move)
         self._bars.remove(move.plot.name)
         move.end()
         self._next_start = 0.0
+        if isinstance(outcome, Delivered):
+            self._delivered(move, outcome)
+        elif outcome.failure.is_of_drive and outcome.failure is not Failure.HANGS:
+            # Nothing is lost: the plot tries another drive at once, and this one no more in this run.
+            _LOG.error("Drive %s is skipped: %s", move.drive, outcome.detail)
+            self._excluded[move.plot.name].add(move.identity)
+            self._queue.appendleft(move.plot)
+        else:
+            self._fail(f"{escaped(move.plot.name)}: {outcome.detail}", move.plot)
 
-    def _settle(self, move: Move) -> None:
+    def _delivered(self, move: Moving, delivered: Delivered) -> None:
         """Say that a plot is moved."""
-        self._end(move)
         self._moved += 1
         self._failed_in_a_row = 0
-        if self._config.plotter.keep_source:
-            self._plots.keep(move.plot)
         size, seconds = move.plot.size, move.seconds
-        how = f"{format_duration(seconds)}, {format_speed(size, seconds)}" if move.digest else "renamed"
-        how = "was there already" if move.result == "have" else how
-        digest = f", digest {move.digest}" if move.digest else ""
-        _LOG.info("Plot Sizes Match, we have a good plot move! %s is %s%s, %s (%s)",
-                  move.plot.name, move.path, digest, format_bytes(size), how)  # fmt: skip
-        self._screen.result(f"{move.plot.name} -> {move.path}  ({how})")
-
-    def _give_up(self, move: Move, error: TransferFailed) -> None:
-        """End a move that failed; a drive that could not even begin is left out, and the plot tries another."""
-        self._end(move)
-        if isinstance(error, DriveFailed):
-            _LOG.error("Drive %s is passed over: %s", move.drive, error)
-            self._avoided[move.plot.name].add(move.identity)
-            self._queue.appendleft(move.plot)
-            return
-        if not move.result:
-            move.failed(str(error))
-        self._fail(f"{escaped(move.plot.name)}: {error}", move.plot)
+        how = "renamed"
+        if delivered.segments:
+            how = f"{format_duration(seconds)}, {format_speed(size, seconds)}"
+        if delivered.how is How.HAVE:
+            how = "was there already"
+        hashed = f", hash {plot_hash(delivered.segments)}" if delivered.segments else ""
+        _LOG.info(
+            "Plot Sizes Match, we have a good plot move! %s is %s%s, %s (%s)",
+            move.plot.name,
+            delivered.path,
+            hashed,
+            format_bytes(size),
+            how,
+        )
+        self._screen.result(f"{move.plot.name} -> {delivered.path}  ({how})")
+        self._plots.settle_removal(move.plot, delivered)
 
     def _fail(self, message: str, plot: Candidate) -> None:
         self._failed_in_a_row += 1

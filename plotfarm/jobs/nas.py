@@ -10,21 +10,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from plotfarm.base.config.links import parse_links
-from plotfarm.base.config.sections import Config
+from plotfarm.base.config.sections import Config, TransferSettings
 from plotfarm.base.errors import NasUnavailable, PlotfarmError
 from plotfarm.base.ssh import Connection
-from plotfarm.transfer.channel import Channel, OtherEndGone
+from plotfarm.transfer.channel import Channel
+from plotfarm.transfer.direct import DirectPipe
+from plotfarm.transfer.messages import Capacity
 from plotfarm.transfer.nas_choice import NasView
-from plotfarm.transfer.protocol import Capacity
-from plotfarm.transfer.send import Sender
-from plotfarm.transfer.stream import Stream, Talk
+from plotfarm.transfer.netcat import NetcatPipe
+from plotfarm.transfer.pipe import Pipe
+from plotfarm.transfer.sender import Sender
+from plotfarm.transfer.stream import OpenSession, Stream
 
 _LOG = logging.getLogger(__name__)
 _KILL_SECONDS = 20.0
 _SESSIONS_A_CONNECTION = 8  # sshd's MaxSessions is 10; one is for kill_nc, one to spare
 _LEFT_OUT_SECONDS = 60.0  # after that a run tries again what could not be reached
 _ANSWER_LASTS_SECONDS = 30.0
-_NOT_TOLD = Capacity(10**9, 10**9)  # what an older NAS can take: it says so when a plot is offered
 
 
 class Link:
@@ -86,8 +88,9 @@ class Link:
         """Start a stream on a connection that has room."""
         connection = self._with_room()
         assert connection is not None
-        talk = functools.partial(_talk, connection, self.host, self._config)
-        stream = Stream(talk, functools.partial(_end_stale_listeners, connection, self._config))
+        own_address = "" if self.address == self.host else self.address
+        opener = functools.partial(_open_session, connection, own_address, self._config)
+        stream = Stream(opener, functools.partial(_end_stale_listeners, connection, self._config))
         self.streams[stream] = connection
         return stream
 
@@ -128,11 +131,12 @@ class Nas:
         """Whether there is a way to it that is not left out."""
         return any(link.is_usable for link in self.links)
 
-    def answered(self, capacity: Capacity | None) -> None:
-        """Note what it can take; None: it is too old to tell."""
+    def answered(self, capacity: Capacity) -> None:
+        """Note what it can take."""
         if time.monotonic() - self._asked > _ANSWER_LASTS_SECONDS:
             self._limit = self._most  # what was too many then may be welcome now
-        self._capacity, self._asked = capacity or _NOT_TOLD, time.monotonic()
+        self._capacity = capacity
+        self._asked = time.monotonic()
 
     def must_be_asked(self, size: int) -> bool:
         """Tell whether its last answer is too old, or was about smaller plots, or no longer says that it has room."""
@@ -143,7 +147,7 @@ class Nas:
     def taken(self) -> None:
         """Note that another plot went there."""
         self.last_used = time.monotonic()
-        if self._capacity is not None and self._capacity is not _NOT_TOLD:
+        if self._capacity is not None:
             plots, streams = max(0, self._capacity.plots - 1), max(0, self._capacity.streams - 1)
             self._capacity = replace(self._capacity, plots=plots, streams=streams)
 
@@ -151,7 +155,7 @@ class Nas:
         """Note that a plot is no longer on its way there: its drive is free, or it must be asked what it can take."""
         if not well:
             self._capacity = None
-        elif self._capacity is not None and self._capacity is not _NOT_TOLD:
+        elif self._capacity is not None:
             self._capacity = replace(self._capacity, streams=self._capacity.streams + 1)
 
     def narrow(self, link: Link, stream: Stream) -> bool:
@@ -163,14 +167,14 @@ class Nas:
 
     def view(self) -> NasView:
         """Return what the choice between several NAS is made from."""
-        capacity = self._capacity or Capacity(0, 0)
+        capacity = self._capacity or Capacity(0, 0, "")
         active = sum(stream.is_busy for stream in self.streams)
         return NasView(self.host, capacity.plots, capacity.streams, active, self._limit, self.last_used)
 
     @property
     def why(self) -> str:
         """Why it can take nothing, by its last answer; "" if it can."""
-        return self._capacity.why if self._capacity else ""
+        return self._capacity.detail if self._capacity else ""
 
     def idle_stream(self) -> tuple[Link, Stream] | None:
         """Return a stream that has nothing to do, starting one where that can be done at once.
@@ -205,21 +209,34 @@ class Nas:
 
 
 @contextmanager
-def _talk(connection: Connection, host: str, config: Config) -> Iterator[Talk]:
-    """Start the receiving command for one conversation, and say what it said if it goes away."""
+def _open_session(connection: Connection, own_address: str, config: Config) -> Iterator[OpenSession]:
+    """Start the receiving command for one session, and say what it said if it goes away.
+
+    `own_address`: that of the link, if it has one of its own. Where to connect to is never the NAS's to say.
+    """
     settings = config.transfer
+    address = own_address or connection.address()
     session = connection.session([config.nas.receive_command, "receive"])
     try:
-        channel = Channel(session.stdout, session.stdin, settings.beat_seconds, settings.silence_seconds, host)
+        channel = Channel(
+            session.stdout, session.stdin, settings.beat_seconds, settings.silence_seconds, connection.host
+        )
         channel.last_words = session.last_words
-        sender = Sender(channel, settings)
+        sender = Sender(channel, settings, functools.partial(_connect, address, settings))
         try:
             sender.greet(settings.silence_seconds)
-        except OtherEndGone as error:
+        except NasUnavailable as error:
             raise NasUnavailable(_with_remedy(str(error))) from None
-        yield Talk(sender, channel)
+        yield OpenSession(sender, channel)
     finally:
         session.close()
+
+
+def _connect(address: str, settings: TransferSettings, port: int) -> Pipe:
+    """Open a data connection to a port that the NAS has named, at the address that leads to it."""
+    if settings.pipe == "direct":
+        return DirectPipe(address, port)
+    return NetcatPipe(address, port, settings.netcat)
 
 
 def _end_stale_listeners(connection: Connection, config: Config) -> None:

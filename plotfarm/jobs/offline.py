@@ -1,4 +1,4 @@
-"""`drive_manager.py -off DRIVE` and `-on DRIVE`: taking a drive out of use, and back."""
+"""`drive_manager.py -off DRIVE` and `-on DRIVE`: taking a drive out of use, and back; also out of quarantine."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from plotfarm.base.state import State
 from plotfarm.drives import offlined
 from plotfarm.drives.model import Drive
 from plotfarm.drives.mounts import as_mountpoint, survey
+from plotfarm.drives.quarantine import Quarantine, Quarantined
 from plotfarm.drives.reservations import Reservations
 from plotfarm.plots.names import escaped
 
@@ -31,6 +32,7 @@ class _Farm:
     missing: Sequence[Drive]  # those that should be here
     serials: Mapping[str, str]  # by identity
     disks: Mapping[str, str]  # the whole disk behind a drive, by identity
+    quarantined: Mapping[str, Quarantined]  # by identity; only of what is mounted
 
     def find(self, what: str, drives: Sequence[Drive]) -> Drive:
         return offlined.find(what, drives, self.serials, self.disks)
@@ -64,7 +66,10 @@ def take_offline(config: Config, what: str) -> int:
 
 
 def bring_online(config: Config, what: str) -> int:
-    """Let plots go to a drive again, also to one that is not mounted now; PlotfarmError if `what` means no drive."""
+    """Let plots go to a drive again that is offline or in quarantine; PlotfarmError if `what` means no drive.
+
+    One that is offline may be not mounted now.
+    """
     refuse_network_directory(config.paths.locks)
     farm = _look_around(config, what)
     take_over(config, farm.mounted)
@@ -72,15 +77,39 @@ def bring_online(config: Config, what: str) -> int:
     known = [*farm.mounted, *farm.missing]
     ways = offlined.ways(entries)
     offline = [drive for drive in known if offlined.is_offlined(drive, ways)] + offlined.absent(entries, known)
-    if not farm.named(what, offline):
+    quarantined = [drive for drive in farm.mounted if drive.identity in farm.quarantined and drive not in offline]
+    if not farm.named(what, [*offline, *quarantined]):
         return _nothing_to_do(farm, what, offline)
-    drive = farm.find(what, offline)
-    offlined.bring_online(config.paths.state, config.paths.locks, drive, known, time.time())
-    if drive in farm.mounted:
-        _say(f"{_shown(drive)} is online again: plots may go there.", _GREEN)
-    else:
-        _say(f"{_shown(drive)} is no longer offline; it is not mounted now.", _GREEN)
+
+    drive = farm.find(what, [*offline, *quarantined])
+    if drive in offline:
+        offlined.bring_online(config.paths.state, config.paths.locks, drive, known, time.time())
+    entry = farm.quarantined.get(drive.identity)
+    if entry is not None:
+        _lift_quarantine(config, entry)
+    _say(_back_in_use(drive, farm, drive in offline, entry is not None), _GREEN)
     return 0
+
+
+def _lift_quarantine(config: Config, entry: Quarantined) -> None:
+    state = State(config.paths.state)
+    try:
+        is_lifted = Quarantine(state.database).lift(entry.identity)
+    finally:
+        state.close()
+    if not is_lifted:
+        raise PlotfarmError("the quarantine cannot be lifted: the state database cannot be written; see the log")
+
+
+def _back_in_use(drive: Drive, farm: _Farm, was_offline: bool, was_quarantined: bool) -> str:
+    if drive not in farm.mounted:
+        return f"{_shown(drive)} is no longer offline; it is not mounted now."
+    said = []
+    if was_offline:
+        said.append("is online again")
+    if was_quarantined:
+        said.append("is no longer in quarantine")
+    return f"{_shown(drive)} {' and '.join(said)}: plots may go there."
 
 
 def _nothing_to_do(farm: _Farm, what: str, offline: Sequence[Drive]) -> int:
@@ -126,6 +155,8 @@ def _look_around(config: Config, what: str) -> _Farm:
     try:
         seen = survey(config.drives, known=state.known_drives())
         serials = HealthRecords(state.database).serials()
+        everything = [*seen.drives, *(verdict.drive for verdict in seen.passed_over)]
+        quarantined = Quarantine(state.database).active(everything)
     finally:
         state.close()
     numbers = {drive.device_number for drive in seen.drives}
@@ -134,7 +165,7 @@ def _look_around(config: Config, what: str) -> _Farm:
     mounted = [*seen.drives, *(one for one in others if one.device_number and one.device_number not in numbers)]
     missing = [drive for drive in others if not drive.device_number]
     disks = {drive.identity: disk_of(drive) for drive in mounted} if what.startswith("/dev/") else {}
-    return _Farm(mounted, missing, serials, disks)
+    return _Farm(mounted, missing, serials, disks, quarantined)
 
 
 def _shown(drive: Drive) -> str:

@@ -1,6 +1,6 @@
 """receive_plot.sh: what ssh starts on the NAS. Takes plots in, or ends stale listeners; nothing else.
 
-Verbs: `receive` (the conversation of plotfarm/transfer) and `kill_nc`. As the forced command of a restricted key
+Verbs: `receive` (the session of plotfarm/transfer) and `kill_nc`. As the forced command of a restricted key
 the verb comes in SSH_ORIGINAL_COMMAND, and everything but these verbs is refused.
 """
 
@@ -17,13 +17,10 @@ from collections.abc import Sequence
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.locks import refuse_network_directory
-from plotfarm.base.processes import run_as_batch
-from plotfarm.base.state import State
-from plotfarm.jobs import end_listeners, entry
-from plotfarm.jobs.drive_storage import DriveStorage
+from plotfarm.drives.reservations import Reservations
+from plotfarm.drives.sessions import Session, Sessions
+from plotfarm.jobs import entry
 from plotfarm.plots.names import escaped
-from plotfarm.transfer.channel import Channel
-from plotfarm.transfer.receive import Receiver
 
 VERBS = ("receive", "kill_nc")
 
@@ -45,10 +42,12 @@ def main(argv: Sequence[str], environment: dict[str, str]) -> int:
         )
         return 2
     if verb == "kill_nc":
+        from plotfarm.jobs import end_listeners
+
         return end_listeners.main([])
     client, _, server, _ = (*environment.get("SSH_CONNECTION", "").split(), "", "", "", "")[:4]
     plotter = arguments.plotter or client or "this host"
-    job = functools.partial(receive, plotter=plotter, ssh_address=server)
+    job = functools.partial(receive, plotter=plotter, ssh_address=server, client_address=client)
     return entry.run("receive_plot", job, arguments.config)
 
 
@@ -63,24 +62,47 @@ def asked_verb(command: str) -> str | None:
     return words[0] if len(words) == 1 and words[0] in VERBS else None
 
 
-def receive(config: Config, plotter: str, ssh_address: str) -> int:
-    """Hold one conversation over standard input and output."""
+def receive(config: Config, plotter: str, ssh_address: str, client_address: str) -> int:
+    """Hold one session over standard input and output."""
     address = config.transfer.data_address or ssh_address
-    if not address:
+    client = config.transfer.data_client or client_address
+    if not address or not client:
         raise PlotfarmError(
-            "no address to listen on: receive_plot.sh is started over ssh by plot_manager.py; without ssh set "
-            "[transfer] data_address"
+            "no addresses for the data connection: receive_plot.sh is started over ssh, by plot_manager.py"
         )
     refuse_network_directory(config.paths.locks)
+    session = _begin_session(config, plotter)
+    _hold_session(config, session, plotter, address, client)
+    return 0
+
+
+def _begin_session(config: Config, plotter: str) -> Session:
+    """Have the session counted before it costs anything; PlotfarmError if it is one of far too many."""
+    most = config.receiving.sessions_per_plotter
+    with Reservations(config.paths.locks).mutex():
+        session = Sessions(config.paths.locks).begin(plotter, most)
+    if session is None:
+        raise PlotfarmError(f"{plotter} has {most} sessions here already, and more that are turned away")
+    return session
+
+
+def _hold_session(config: Config, session: Session, plotter: str, address: str, client: str) -> None:
+    # Most of the time and the memory that a session takes are these.
+    from plotfarm.base.processes import run_as_batch
+    from plotfarm.base.state import State
+    from plotfarm.jobs.drive_storage import DriveStorage
+    from plotfarm.transfer.channel import Channel
+    from plotfarm.transfer.receiver import Endpoints, Receiver
+
     run_as_batch(config.transfer.niceness, config.transfer.io_priority)
     settings = config.transfer
     channel = Channel(0, 1, settings.beat_seconds, settings.silence_seconds, "the plotter")
     state = State(config.paths.state)
     try:
-        Receiver(channel, config, DriveStorage(config, state, plotter), address).run()
+        storage = DriveStorage(config, state, plotter, session)
+        Receiver(channel, config, storage, Endpoints(address, client), plotter).run()
     finally:
         state.close()
-    return 0
 
 
 if __name__ == "__main__":

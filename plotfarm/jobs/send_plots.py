@@ -7,29 +7,39 @@ import os
 import time
 from collections import deque
 from dataclasses import replace
-from typing import Any
 
 from plotfarm.base.config.sections import Config
-from plotfarm.base.errors import ConfigurationError, NasUnavailable, PlotfarmError, TransferFailed
+from plotfarm.base.errors import ConfigurationError, NasUnavailable, TransferFailed
 from plotfarm.base.locks import Lock, sole_run
 from plotfarm.base.processes import run_as_batch
 from plotfarm.base.ssh import remove_leftovers
 from plotfarm.base.state import State
 from plotfarm.base.units import format_bytes
 from plotfarm.drives.smart.disks import spinning_disk
-from plotfarm.jobs.dispatch import Berth, Dispatch, Job
+from plotfarm.jobs.dispatch import Berth, Dispatch, Job, NoNasTakesIt
 from plotfarm.jobs.finished_plots import FinishedPlots
+from plotfarm.jobs.restored_times import restore_times
 from plotfarm.jobs.sending import Sending
-from plotfarm.jobs.sending_trouble import tell_of_trouble
+from plotfarm.jobs.sending_trouble import mismatch_conditions, tell_of_trouble
 from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped
 from plotfarm.plots.plotfile import Candidate, PlotFile, PlotFileError
 from plotfarm.reports.progress import Bars, Screen
-from plotfarm.transfer.protocol import Offer
-from plotfarm.transfer.send import Delivered, PlotRefused
-from plotfarm.transfer.source import open_source, remove_source
-from plotfarm.transfer.stream import LinkLost, Stream
-from plotfarm.transfer.unfinished import SentSegments
+from plotfarm.transfer.hashing import configured_segment_bytes, plot_hash
+from plotfarm.transfer.messages import Offer, Placed
+from plotfarm.transfer.outcomes import Delivered, Failed, Failure, NotTaken, Removal
+from plotfarm.transfer.send import Wanted
+from plotfarm.transfer.source import open_source
+from plotfarm.transfer.stream import (
+    End,
+    OnTheWay,
+    SessionLost,
+    SourceFailed,
+    Stream,
+    StreamGone,
+    TimeNote,
+    Unavailable,
+)
 
 _LOG = logging.getLogger(__name__)
 _GIVE_UP_AFTER = 3  # failures in a row: it is not the plot then
@@ -53,9 +63,26 @@ def run(config: Config, *, dry_run: bool) -> int:
         remove_leftovers(config.paths.locks)
         state = State(config.paths.state)
         try:
+            restore_times(state)
             return SendingRun(config, lock, state, dry_run).run()
         finally:
             state.close()
+
+
+def let_go(config: Config, host: str) -> int:
+    """Let the plots that a NAS may have already go to others: for one that stays away. 1 if there are none."""
+    state = State(config.paths.state)
+    try:
+        count = state.journal_release(host)
+    finally:
+        state.close()
+    screen = Screen()
+    if not count:
+        screen.complain(f"No plot waits for {host}.")
+        return 1
+    plots = "1 plot" if count == 1 else f"{count} plots"
+    screen.result(f"{plots} may go to other NAS now. If {host} has one of them after all, it is stored twice.")
+    return 0
 
 
 class SendingRun:
@@ -74,7 +101,6 @@ class SendingRun:
         self._plots = FinishedPlots(directories, config, state, self._screen, minimum_bytes)
         self._trouble = self._plots.trouble
         self._dispatch = Dispatch(config)
-        self._segments = SentSegments(state.database)
         self._queue: deque[Candidate] = deque()
         self._jobs: deque[Job] = deque()
         self._sending: dict[Stream, Sending] = {}
@@ -100,7 +126,10 @@ class SendingRun:
             self._trouble.silent |= {
                 h: why for h, why in self._dispatch.silent.items() if h not in self._trouble.reached
             }
+            for host in self._trouble.reached:
+                self._trouble.waiting_for.pop(host, None)
             tell_of_trouble(self._trouble, self._config, teller)
+            teller.see(mismatch_conditions(self._state), ["mismatches"])
         return self._finish()
 
     # ---- What begins ----
@@ -137,9 +166,18 @@ class SendingRun:
             candidate = self._queue.popleft()
             try:
                 if plot := self._plots.finished(candidate):
-                    self._jobs.append(Job(plot, self._state.journal_nas(str(plot.path))))
+                    self._jobs.append(self._job(plot))
             except PlotFileError as error:
                 self._plots.fail(f"{escaped(candidate.name)}: {error}", candidate)
+
+    def _job(self, plot: PlotFile) -> Job:
+        """Return what is to be done with a plot: the NAS that may have it already is asked first."""
+        journaled = self._state.journal_nas(str(plot.path))
+        if journaled is None:
+            return Job(plot)
+        host, since = journaled
+        self._trouble.waiting_for.setdefault(host, []).append(since)
+        return Job(plot, host)
 
     def _is_time_to_look(self) -> bool:
         if self._sending:
@@ -148,8 +186,8 @@ class SendingRun:
 
     def _is_disk_busy(self, plot: PlotFile) -> bool:
         """Tell whether enough plots are read from the spinning disk that this one lies on."""
-        disk = spinning_disk(plot.device)
-        same = sum(spinning_disk(each.plot.device) == disk for each in self._sending.values())
+        disk = spinning_disk(plot.identity.device)
+        same = sum(spinning_disk(each.plot.identity.device) == disk for each in self._sending.values())
         return bool(disk) and same >= self._config.plotter.streams_from_one_disk
 
     def _try(self, job: Job) -> bool:
@@ -167,34 +205,44 @@ class SendingRun:
             if not any(nas.is_usable for nas in self._dispatch.all.values()):
                 self._jobs.clear()
                 self._queue.clear()
-        except PlotRefused as error:
+        except NoNasTakesIt as error:
             self._jobs.remove(job)
-            self._plots.fail(f"{shown}: {error}", job.plot)
+            self._plots.fail(f"{shown}: refused by the NAS: {error}", job.plot)
         except TransferFailed as error:
-            self._fail(f"{shown}: {error}", job.plot)
+            self._plots.fail(f"{shown}: {error}", job.plot)
         return True
 
     def _send(self, job: Job, berth: Berth) -> None:
         """Hand a plot to a stream; TransferFailed if it cannot be opened any more."""
-        plot, offer = job.plot, self._offer(job.plot)
+        plot = job.plot
+        offer = self._offer(plot)
         now = time.time()
-        source = open_source(plot)
+        source = open_source(plot.path, plot.identity)
         self._sending[berth.stream] = Sending(job, berth, source, time.monotonic(), now, now)
         if self._dry_run:
-            return berth.stream.where(offer)
+            return berth.stream.place(offer)
         _LOG.info("Processing Plot: %s", plot.path)
         self._state.journal_write(str(plot.path), berth.nas.host)
         berth.nas.taken()
         self._bars.add(plot.name, plot.size, berth.nas.host)
-        berth.stream.deliver(offer, source, self._segments.known(str(plot.path), _facts(plot)))
-        return None
+        wanted = Wanted(plot.identity, self._config.plotter.keep_source, configured_segment_bytes())
+        return berth.stream.deliver(offer, source, plot.path, wanted)
 
     def _offer(self, plot: PlotFile) -> Offer:
         offer = Offer(
-            name=plot.name, size=plot.size, kind=plot.header.kind, k=plot.header.k, id=plot.header.plot_id,
-            dry_run=self._dry_run, plot_directory=str(plot.directory), patience_seconds=_PATIENCE_SECONDS,
-            streams=self._streams,
-        )  # fmt: skip
+            name=plot.name,
+            size=plot.size,
+            format=plot.header.kind,
+            k=plot.header.k or None,
+            id=plot.header.plot_id,
+            is_dry_run=self._dry_run,
+            patience_seconds=_PATIENCE_SECONDS,
+            streams=min(self._streams, 1000),
+            plot_directory=escaped(str(plot.directory))[:200],
+            free_bytes=None,
+            waiting_bytes=0,
+            hours_left=None,
+        )
         room = self._plots.rooms.get(plot.directory)
         if room is None:
             return offer
@@ -208,112 +256,157 @@ class SendingRun:
             self._hear(self._sending[stream])
         transfer = self._config.transfer
         limit = transfer.silence_seconds + transfer.stall_seconds + _CLEANING_UP_SECONDS
-        for sending in [each for each in self._sending.values() if time.monotonic() - each.berth.stream.heard > limit]:
-            self._give_up(sending, LinkLost(f"the process that sends it has said nothing for {limit:g} seconds"))
+        silent = [each for each in self._sending.values() if time.monotonic() - each.berth.stream.heard > limit]
+        for sending in silent:
+            detail = f"the process that sends it has said nothing for {limit:g} seconds"
+            self._end_stream(sending.berth)
+            self._lost(sending, SessionLost(detail))
         if time.monotonic() - self._noted > _LOCK_UPDATE_SECONDS:
             self._noted = time.monotonic()
             self._note()
 
     def _hear(self, sending: Sending) -> None:
-        try:
-            word = sending.berth.stream.hear()
-            if isinstance(word, dict):
-                self._on_the_way(sending, word)
-            else:
-                self._end(sending, well=True)
-                self._failed_in_a_row = 0
-                self._settle(sending, word)
-        except PlotfarmError as error:
-            self._give_up(sending, error)
-
-    def _on_the_way(self, sending: Sending, word: dict[str, Any]) -> None:
-        sending.hear(word)
-        if word["type"] == "progress":
+        """Take what a stream says, and see to it."""
+        said = sending.berth.stream.receive()
+        if isinstance(said, TimeNote):
+            self._note_time(sending.berth.stream, said)
+        elif isinstance(said, OnTheWay):
+            sending.update(said)
             self._bars.update(sending.plot.name, sending.done)
-        elif word["type"] == "segments":
-            self._segments.note(str(sending.plot.path), _facts(sending.plot), tuple(word["segments"]))
+        else:
+            self._see_to(sending, said)
 
-    def _end(self, sending: Sending, *, well: bool) -> None:
-        """Let go of a plot that is no longer on its way."""
+    def _note_time(self, stream: Stream, note: TimeNote) -> None:
+        if note.new is None:
+            self._state.forget_time(str(note.path))
+        else:
+            self._state.remember_time(str(note.path), note.old, note.new)
+        stream.noted()
+
+    def _see_to(self, sending: Sending, end: End) -> None:
+        """Do what the end of a plot's journey asks for."""
+        match end:
+            case Delivered():
+                self._delivered(sending, end)
+            case Placed():
+                self._placed(sending, end)
+            case NotTaken():
+                self._not_taken(sending, end)
+            case Failed():
+                self._failed(sending, end)
+            case SourceFailed():
+                self._source_failed(sending, end)
+            case Unavailable():
+                self._unavailable(sending, end)
+            case SessionLost() | StreamGone():
+                self._lost(sending, end)
+
+    def _end(self, sending: Sending, *, well: bool) -> bool:
+        """Let go of a plot that is no longer on its way; tells whether it still was."""
         if self._sending.pop(sending.berth.stream, None) is None:
-            return
+            return False
         os.close(sending.source)
         sending.berth.nas.ended(well=well)
         if not self._dry_run:
             self._bars.remove(sending.plot.name)
+        return True
 
-    def _settle(self, sending: Sending, word: Any) -> None:
-        """Remember a plot that is stored and equal, and remove its source unless it shall stay."""
+    # ---- How it ended ----
+
+    def _placed(self, sending: Sending, placed: Placed) -> None:
+        self._end(sending, well=True)
+        self._trouble.reached.add(sending.host)
+        plot = sending.plot
+        verb = "is already at" if placed.is_stored else "would go to"
+        self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {sending.host}:{placed.path}")
+        _LOG.info("Dry run: %s %s %s:%s", plot.name, verb, sending.host, placed.path)
+
+    def _delivered(self, sending: Sending, delivered: Delivered) -> None:
+        """Remember a plot that is stored and equal, and what became of its source."""
+        how = sending.how(delivered)
+        self._end(sending, well=True)
         plot, host = sending.plot, sending.host
         self._trouble.reached.add(host)
-        if not isinstance(word, Delivered):
-            path, present = word
-            verb = "is already at" if present else "would go to"
-            self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {host}:{path}")
-            _LOG.info("Dry run: %s %s %s:%s", plot.name, verb, host, path)
-            return
-        how = sending.how(word)  # before the source is removed, which may take its time
-        self._state.record_transfer(sending.record(word, word.how))
-        if self._config.plotter.keep_source:
-            self._plots.keep(plot)
-        else:
-            _LOG.info("Removing: %s", plot.path)
-            remove_source(plot)
-        self._state.journal_remove(str(plot.path))
-        self._segments.forget(str(plot.path))
+        self._failed_in_a_row = 0
+        self._state.record_transfer(sending.record(delivered, delivered.how.value))
         self._sent += 1
         _LOG.info(
-            "Plot Sizes Match, we have a good plot move! %s is %s:%s, digest %s, %s (%s)",
-            plot.name, host, word.path, word.digest.plot, format_bytes(plot.size), how,
-        )  # fmt: skip
-        self._screen.result(f"{plot.name} -> {host}:{word.path}  ({how}, digests equal)")
+            "Plot Sizes Match, we have a good plot move! %s is %s:%s, hash %s, %s (%s)",
+            plot.name,
+            host,
+            delivered.path,
+            plot_hash(delivered.segments),
+            format_bytes(plot.size),
+            how,
+        )
+        self._screen.result(f"{plot.name} -> {host}:{delivered.path}  ({how}, hashes equal)")
+        self._plots.settle_removal(plot, delivered)
+        if delivered.removal is not Removal.UNKNOWN:
+            self._state.journal_remove(str(plot.path))
 
-    def _give_up(self, sending: Sending, error: PlotfarmError) -> None:
-        """End what failed: the plot waits for another NAS or link that may take it, or stays."""
-        job, berth = sending.job, sending.berth
-        was_sending = berth.stream in self._sending
+    def _not_taken(self, sending: Sending, answer: NotTaken) -> None:
+        """Let a plot wait that may come later, try another NAS, or give it up for this run."""
         self._end(sending, well=False)
+        job, berth, host = sending.job, sending.berth, sending.host
         shown = escaped(job.plot.name)
-        if isinstance(error, PlotRefused):
-            self._refused(sending, error)
-        elif isinstance(error, NasUnavailable):
-            self._dispatch.lose(berth.nas, berth.link, berth.stream, str(error))
-            if job.pinned is None:  # it was offered to nobody yet
-                self._state.journal_remove(str(job.plot.path))
-            self._jobs.appendleft(job)
-        else:
-            if was_sending:
-                self._state.record_transfer(sending.record(None, str(error)))
-            if isinstance(error, LinkLost) or berth.stream.is_over:
-                self._end_stream(berth)
-            if isinstance(error, LinkLost) and len(berth.nas.links) > 1:
-                self._dispatch.lose(berth.nas, berth.link, berth.stream, str(error))
-                job.lost += 1
-                if job.lost == 1 and berth.nas.is_usable:
-                    job.pinned = berth.nas.host
-                    self._jobs.appendleft(job)
-                    return
-            self._fail(f"{shown}: {error}", job.plot)
+        waited = time.monotonic() - sending.started > _PATIENCE_SECONDS / 2
+        self._trouble.reached.add(host)
+        if answer.refusal.is_perhaps_here:  # it is asked again in the next run, and no other NAS meanwhile
+            return self._plots.fail(f"{shown}: {host} may have it: {answer.detail}", job.plot)
+        self._state.journal_remove(str(job.plot.path))
+        job.assigned_nas = None
+        if answer.refusal.is_final:
+            return self._plots.fail(f"{shown}: refused by {host}: {answer.detail}", job.plot)
+        others = answer.refusal.is_for_now and berth.nas.narrow(berth.link, berth.stream)
+        if not (answer.refusal.is_for_now and (others or waited)):
+            job.refusals[host] = answer.detail
+        elif waited:
+            job.waits[host] = job.waits.get(host, 0) + 1
+        return self._jobs.appendleft(job)
+
+    def _failed(self, sending: Sending, failed: Failed) -> None:
+        """Record a failure that the NAS, or the comparison, has found; the session goes on."""
+        self._end(sending, well=False)
+        self._trouble.reached.add(sending.host)
+        if not failed.failure.is_perhaps_here:
+            self._state.journal_remove(str(sending.plot.path))
+        self._state.record_transfer(sending.record(None, failed.failure.value, failed.detail))
+        self._fail(f"{escaped(sending.plot.name)}: {sending.host} could not take it: {failed.detail}", sending.plot)
+
+    def _source_failed(self, sending: Sending, failed: SourceFailed) -> None:
+        """Record what the plot itself is to blame for: it says nothing about the others, nor about the NAS."""
+        self._end(sending, well=False)
+        self._state.record_transfer(sending.record(None, Failure.SOURCE.value, failed.detail))
+        self._state.journal_remove(str(sending.plot.path))
+        self._plots.fail(f"{escaped(sending.plot.name)}: {failed.detail}", sending.plot)
+
+    def _unavailable(self, sending: Sending, unavailable: Unavailable) -> None:
+        """Let a plot that was offered to nobody wait for another NAS or link."""
+        self._end(sending, well=False)
+        job, berth = sending.job, sending.berth
+        self._dispatch.lose(berth.nas, berth.link, berth.stream, unavailable.detail)
+        if job.assigned_nas is None:
+            self._state.journal_remove(str(job.plot.path))
+        self._jobs.appendleft(job)
+
+    def _lost(self, sending: Sending, lost: SessionLost | StreamGone) -> None:
+        """Record a session that broke; the plot tries once more where the NAS has another link."""
+        job, berth = sending.job, sending.berth
+        if self._end(sending, well=False):
+            self._state.record_transfer(sending.record(None, Failure.INTERRUPTED.value, lost.detail))
+        self._end_stream(berth)
+        if isinstance(lost, SessionLost) and len(berth.nas.links) > 1:
+            self._dispatch.lose(berth.nas, berth.link, berth.stream, lost.detail)
+            job.link_failures += 1
+            if job.link_failures == 1 and berth.nas.is_usable:
+                job.assigned_nas = berth.nas.host
+                self._jobs.appendleft(job)
+                return
+        self._fail(f"{escaped(job.plot.name)}: {lost.detail}", job.plot)
 
     def _end_stream(self, berth: Berth) -> None:
         if berth.stream in berth.link.streams:
             berth.link.end_stream(berth.stream)
-
-    def _refused(self, sending: Sending, error: PlotRefused) -> None:
-        """Let a plot wait that may come later, try another NAS, or give it up for this run."""
-        job, berth, host = sending.job, sending.berth, sending.host
-        waited = time.monotonic() - sending.started > _PATIENCE_SECONDS / 2
-        self._trouble.reached.add(host)
-        if error.perhaps_here:  # it is asked again in the next run, and no other NAS meanwhile
-            return self._plots.fail(f"{escaped(job.plot.name)}: {error}", job.plot)
-        self._state.journal_remove(str(job.plot.path))
-        job.pinned = None
-        if not error.retry:
-            return self._plots.fail(f"{escaped(job.plot.name)}: {error}", job.plot)
-        others = error.busy and berth.nas.narrow(berth.link, berth.stream)
-        if not (error.busy and (others or waited)):
-            job.refusals[host] = error.reason
-        return self._jobs.appendleft(job)
 
     def _fail(self, message: str, plot: PlotFile) -> None:
         self._failed_in_a_row += 1
@@ -331,7 +424,3 @@ class SendingRun:
         if self._failed_in_a_row >= _GIVE_UP_AFTER:
             self._plots.fail(f"{_GIVE_UP_AFTER} transfers in a row failed: the rest waits for the next run")
         return self._plots.finish("send", is_quiet=bool(self._sent) or self._dry_run)
-
-
-def _facts(plot: PlotFile) -> tuple[int, ...]:
-    return plot.size, plot.mtime_ns, plot.inode

@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from plotfarm.base.state import Transfer
 from plotfarm.base.units import format_bytes, format_duration, format_speed
 from plotfarm.jobs.dispatch import Berth, Job
 from plotfarm.plots.plotfile import PlotFile
-from plotfarm.transfer.send import Delivered
+from plotfarm.transfer.hashing import plot_hash
+from plotfarm.transfer.outcomes import Delivered, How
+from plotfarm.transfer.stream import Began, Moved, OnTheWay
 
 
 @dataclass
@@ -43,36 +44,55 @@ class Sending:
         """How long it has been on its way."""
         return time.monotonic() - self.started
 
-    def hear(self, word: dict[str, Any]) -> None:
-        """Note how far it is."""
-        if word["type"] == "progress":
-            self.done, self.progress = word["done"], time.time()
-        elif word["type"] == "began":
-            self.drive, self.offset, self.done = word["drive"], word["offset"], word["offset"]
-            self.since = self.progress = time.time()
+    def update(self, said: OnTheWay) -> None:
+        """Take in how far it is."""
+        match said:
+            case Moved():
+                self.done = said.done
+                self.progress = time.time()
+            case Began():
+                self.drive = said.drive
+                self.offset = said.offset
+                self.done = said.offset
+                self.since = time.time()
+                self.progress = self.since
 
     def status(self) -> dict[str, object]:
         """Return what --status of another process is to know."""
         return {
-            "plot": self.plot.name, "nas": self.host, "address": self.berth.link.address, "drive": self.drive,
-            "bytes": self.plot.size, "done": self.done, "offset": self.offset, "since": self.since,
+            "plot": self.plot.name,
+            "nas": self.host,
+            "address": self.berth.link.address,
+            "drive": self.drive,
+            "bytes": self.plot.size,
+            "done": self.done,
+            "offset": self.offset,
+            "since": self.since,
             "progress": self.progress,
-        }  # fmt: skip
+        }
 
     def how(self, delivered: Delivered) -> str:
         """Return in words how it got there."""
-        if delivered.how == "have":
+        if delivered.how is How.HAVE:
             return "was there already"
         words = f"{format_duration(self.seconds)}, {format_speed(self.plot.size - self.offset, self.seconds)}"
         return f"{words}, went on at {format_bytes(self.offset)}" if self.offset else words
 
-    def record(self, delivered: Delivered | None, result: str) -> Transfer:
-        """Return what is remembered of it now that it has ended."""
-        digest = delivered.digest if delivered else None
+    def record(self, delivered: Delivered | None, result: str, detail: str = "") -> Transfer:
+        """Return what is remembered of it now that it has ended; `result`: the value of an outcome."""
+        segments = delivered.segments if delivered else ()
         return Transfer(
-            finished=time.time(), plot=self.plot.name, kind=self.plot.header.kind, source=str(self.plot.path),
-            target=f"{self.host}:{delivered.path}" if delivered else "", plotter=socket.gethostname(),
-            bytes=self.plot.size, seconds=self.seconds, digest=digest.plot if digest else "",
-            segments=" ".join(digest.segments) if digest else "", result=result,
-            inode=self.plot.inode, mtime_ns=self.plot.mtime_ns, k=self.plot.header.k or 0,
-        )  # fmt: skip
+            finished=time.time(),
+            plot=self.plot.name,
+            kind=self.plot.header.kind,
+            source=str(self.plot.path),
+            target=f"{self.host}:{delivered.path if delivered else self.drive}",
+            plotter=socket.gethostname(),
+            bytes=self.plot.size,
+            seconds=self.seconds,
+            digest=plot_hash(segments) if segments else "",
+            segments=" ".join(segments),
+            result=result,
+            k=self.plot.header.k or 0,
+            detail=detail,
+        )

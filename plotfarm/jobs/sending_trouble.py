@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
+from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
+from plotfarm.transfer.outcomes import Failure
+
+_WAITS_SECONDS = 3 * 3600.0  # for so long a plot waits for the NAS that may have it, before that is an alert
+_MISMATCH_SECONDS = 7 * 86400.0
 
 
 @dataclass
@@ -20,6 +26,7 @@ class Trouble:
     why: str = ""  # the newest reason
     reached: set[str] = field(default_factory=set)  # NAS
     silent: dict[str, str] = field(default_factory=dict)  # NAS -> why it cannot be reached
+    waiting_for: dict[str, list[float]] = field(default_factory=dict)  # NAS that may have plots -> since (Unix time)
 
     def hold(self, plot: Path, size: int, why: str) -> None:
         """Note a plot that cannot be sent, for a reason that is not the silence of a NAS."""
@@ -43,5 +50,38 @@ def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller, plots: str
             "bytes": sum(trouble.stuck.values()),
         }  # fmt: skip
         conditions.append(Condition("not_sent", plots, Severity.WARNING, facts, patience))
+    conditions += _waiting_for_nas(trouble)
     asked = {*trouble.reached, *trouble.silent}
-    teller.see(conditions, [("not_sent", plots), *(("nas_unavailable", host) for host in asked)])
+    about_nas = [(kind, host) for host in asked for kind in ("nas_unavailable", "waits_for_nas")]
+    teller.see(conditions, [("not_sent", plots), *about_nas])
+
+
+def _waiting_for_nas(trouble: Trouble) -> list[Condition]:
+    """Return the NAS that may have plots of this host and have not been asked for hours."""
+    now = time.time()
+    return [
+        Condition("waits_for_nas", host, Severity.WARNING, {"nas": host, "waiting": len(since), "since": min(since)})
+        for host, since in trouble.waiting_for.items()
+        if now - min(since) > _WAITS_SECONDS
+    ]
+
+
+def mismatch_conditions(state: State) -> list[Condition]:
+    """Return an alert if other bytes than were sent have arrived twice within a week.
+
+    Both ends hash the bytes in memory, before any drive has them: this host, the NAS, or what lies between is to blame.
+    """
+    rejected = [
+        transfer
+        for transfer in state.transfers(since=time.time() - _MISMATCH_SECONDS)
+        if transfer.result == Failure.REJECTED.value
+    ]
+    if len(rejected) < 2:
+        return []
+    hosts = sorted({transfer.target.partition(":")[0] for transfer in rejected})
+    facts: Mapping[str, str | int] = {
+        "host": socket.gethostname(),
+        "nas": ", ".join(hosts),
+        "count": len(rejected),
+    }
+    return [Condition("mismatches", socket.gethostname(), Severity.CRITICAL, facts)]

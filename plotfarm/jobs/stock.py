@@ -15,7 +15,7 @@ from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
 from plotfarm.drives.offlined import read_offlined
 from plotfarm.drives.probe import probe
 from plotfarm.drives.reservations import Reservations
-from plotfarm.jobs.fitness import unfit_drives
+from plotfarm.jobs.fitness import quarantined_drives, unfit_drives
 
 if TYPE_CHECKING:
     from plotfarm.drives.inventory import Inventory
@@ -49,8 +49,15 @@ def take_stock(config: Config, state: State, inventory: Inventory | None = None)
             *(transfer.bytes for transfer in newest_stored(state)),
         ]
     )
-    offlined, unfit = read_offlined(config.paths.state), unfit_drives(config, state)
-    verdicts = judge(readings, arrivals, offlined, size, config.drives.minimum_free_bytes, unfit)
+    verdicts = judge(
+        readings,
+        arrivals,
+        read_offlined(config.paths.state),
+        size,
+        config.drives.minimum_free_bytes,
+        unfit_drives(config, state),
+        quarantined_drives(state, seen.drives),
+    )
     on_current = {drive.identity for drive in seen.drives if drive.mountpoint == current}
     arriving = any(arrival.alive and arrival.identity in on_current for arrival in arrivals)
     chosen = select(verdicts, config.drives.policy, current, arriving)

@@ -6,7 +6,7 @@ import re
 
 PLOT_SUFFIXES = (".plot", ".plot2", ".gplot")
 PART_SUFFIX = ".part"
-LONGEST_NAME_BYTES = 250  # with ".part" it still fits into the 255 bytes of every Linux file system
+LONGEST_NAME_BYTES = 200  # with ".<16 digits>.part" it still fits into the 255 bytes of every Linux file system
 _LONGEST_SHOWN = 1000
 _ALLOWED = re.compile(r"[A-Za-z0-9._-]+")
 
@@ -24,7 +24,7 @@ def is_plot_name(name: str) -> bool:
 def refuse_name(name: str) -> str | None:
     """Return why a file name may not travel or arrive, or None if it is fine.
 
-    Allowed are letters, digits and `. _ -` (ASCII), at most 250 bytes, a plot suffix, and no `-` or `.`
+    Allowed are letters, digits and `. _ -` (ASCII), at most 200 bytes, a plot suffix, and no `-` or `.`
     at the beginning.
     """
     problem = _character_problem(name)

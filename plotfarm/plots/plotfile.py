@@ -13,6 +13,7 @@ from pathlib import Path
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.plots.gplot import BLOCK_BYTES, count_entries
 from plotfarm.plots.header import HEADER_BYTES, Header, read_header, remainder_bits
+from plotfarm.plots.identity import Change, FileIdentity
 from plotfarm.plots.names import escaped, is_plot_name, refuse_name
 from plotfarm.plots.wholeness import Activity, Extent, Wholeness, held_back, judge
 from plotfarm.plots.writers import is_open_for_writing
@@ -39,15 +40,27 @@ class Candidate:
 
     directory: Path
     name: str
-    size: int
-    mtime_ns: int
-    inode: int
-    device: int
+    identity: FileIdentity
 
     @property
     def path(self) -> Path:
         """Where it lies."""
         return self.directory / self.name
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.identity.size
+
+    @property
+    def mtime_ns(self) -> int:
+        """When it was written last, in ns of Unix time."""
+        return self.identity.mtime_ns
+
+    @property
+    def facts(self) -> tuple[int, int, int]:
+        """What is remembered of it: the same now, and it is still that file, as far as that can be remembered."""
+        return self.identity.size, self.identity.inode, self.identity.mtime_ns
 
 
 @dataclass(frozen=True)
@@ -100,7 +113,7 @@ def _sort_in(listing: Listing, directory: Path, entry: os.DirEntry[str]) -> None
     if reason := _not_regular(status) or refuse_name(entry.name):
         listing.passed_over.append((escaped(entry.name), reason))
     else:
-        listing.candidates.append(Candidate(directory, entry.name, *_facts(status)))
+        listing.candidates.append(Candidate(directory, entry.name, FileIdentity.of(status)))
 
 
 def _not_regular(status: os.stat_result) -> str:
@@ -111,17 +124,13 @@ def _not_regular(status: os.stat_result) -> str:
     return "it is a directory" if stat.S_ISDIR(status.st_mode) else "it is not a regular file"
 
 
-def _facts(status: os.stat_result) -> tuple[int, int, int, int]:
-    return status.st_size, status.st_mtime_ns, status.st_ino, status.st_dev
-
-
 def look(directory: Path, name: str) -> PlotFile:
     """Open a plot file for a moment and read its header; PlotFileError if it is none or cannot be read."""
     if reason := refuse_name(name):
         raise PlotFileError(f"{escaped(name)} is not touched: {reason}")
     with _opened(directory / name) as (descriptor, status):
         data = _read(descriptor, 0, HEADER_BYTES)
-        return PlotFile(directory, name, *_facts(status), header=read_header(data, status.st_size))
+        return PlotFile(directory, name, FileIdentity.of(status), header=read_header(data, status.st_size))
 
 
 @contextmanager
@@ -159,7 +168,7 @@ def judge_whole(
     future. Smaller plots than `minimum_bytes` stay where they are. PlotFileError if the file cannot be read.
     """
     with _opened(plot.path) as (descriptor, status):
-        if _facts(status) != _facts_of(plot):
+        if plot.identity.change_to(FileIdentity.of(status)) is Change.CONTENT:
             return Wholeness("unfinished", "it changed while it was looked at")
         activity = Activity(
             open_for_writing=is_open_for_writing(descriptor, plot.path),
@@ -170,13 +179,9 @@ def judge_whole(
         if held := held_back(plot.header, plot.size, activity, minimum_bytes):
             return held
         extent = measure(descriptor, plot.header, plot.size)
-        if _facts(os.fstat(descriptor)) != _facts_of(plot):
+        if plot.identity.change_to(FileIdentity.of(os.fstat(descriptor))) is Change.CONTENT:
             return Wholeness("unfinished", "it changed while it was looked at")
         return judge(plot.header, plot.size, extent, activity, minimum_bytes)
-
-
-def _facts_of(plot: Candidate) -> tuple[int, int, int, int]:
-    return plot.size, plot.mtime_ns, plot.inode, plot.device
 
 
 def measure(descriptor: int, header: Header, size: int) -> Extent:

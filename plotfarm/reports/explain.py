@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 import textwrap
+import time
 from collections.abc import Sequence
 from typing import TextIO
 
 from plotfarm.base.units import format_bytes
-from plotfarm.drives.choose import Choice
+from plotfarm.drives.choose import IN_QUARANTINE, Choice
 from plotfarm.drives.model import Verdict
+from plotfarm.drives.quarantine import Quarantined, QuarantineReason
 from plotfarm.plots.names import escaped
 
 _GREEN, _YELLOW, _DIM, _END = "\033[1;32m", "\033[33m", "\033[2m", "\033[0m"
@@ -68,6 +70,17 @@ def _facts(verdict: Verdict, choice: Choice) -> dict[str, object]:
         "busy": verdict.busy,
         "chosen": _is_chosen(verdict, choice),
         "why": _why(verdict, choice),
+        "quarantine": _quarantine_facts(verdict.quarantine) if verdict.quarantine else None,
+    }
+
+
+def _quarantine_facts(entry: Quarantined) -> dict[str, object]:
+    return {
+        "reason": entry.reason.value,
+        "call": entry.call or None,
+        "error": os.strerror(entry.errno) if entry.errno else None,
+        "plot": entry.plot or None,
+        "since": entry.since,
     }
 
 
@@ -76,7 +89,38 @@ def _is_chosen(verdict: Verdict, choice: Choice) -> bool:
 
 
 def _why(verdict: Verdict, choice: Choice) -> str:
-    return choice.chosen.why if choice.chosen is not None and _is_chosen(verdict, choice) else verdict.why
+    if choice.chosen is not None and _is_chosen(verdict, choice):
+        return choice.chosen.why
+    if verdict.quarantine is None:
+        return verdict.why
+    quarantine = quarantine_in_words(verdict.quarantine, verdict.drive.name)
+    return quarantine if verdict.why == IN_QUARANTINE else f"{verdict.why}; {quarantine}"
+
+
+def quarantine_in_words(entry: Quarantined, drive: str, now: float | None = None) -> str:
+    """Return since when and why a drive is in quarantine, and what ends that; `drive`: what people call it now."""
+    when = f"{_moment(entry.since, time.time() if now is None else now)}"
+    ends = f"it ends when the drive is mounted anew, this host restarts, or: drive_manager.py -on {escaped(drive)}"
+    return f"in quarantine since {when}: {_reason_in_words(entry)}; {ends}"
+
+
+def _reason_in_words(entry: Quarantined) -> str:
+    plot = escaped(entry.plot) or "a plot"
+    match entry.reason:
+        case QuarantineReason.IO_ERROR:
+            error = os.strerror(entry.errno) if entry.errno else "I/O error"
+            return f"{error} on {entry.call or 'a call'} while {plot} was written"
+        case QuarantineReason.SAMPLE_DIFFERED:
+            return f"what was read back of {plot} was not what had been written"
+        case QuarantineReason.HOLES:
+            return f"{plot} had holes although all of it had been written"
+
+
+def _moment(when: float, now: float) -> str:
+    """Return the time of the day, with the day if that was another one: local time."""
+    then = time.localtime(when)
+    is_today = then[:3] == time.localtime(now)[:3]
+    return time.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M", then)
 
 
 def _cells(verdict: Verdict, choice: Choice) -> tuple[str, ...]:

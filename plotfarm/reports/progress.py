@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,8 @@ class Screen:
 
     def __init__(self) -> None:
         self.is_terminal = sys.stdout.isatty()
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a NAS may name a path that this locale has no letters for
+            sys.stdout.reconfigure(errors="backslashreplace")
         self._colour = self.is_terminal and not os.environ.get("NO_COLOR")
 
     def say(self, line: str) -> None:

@@ -11,107 +11,141 @@ import os
 import socket
 import struct
 import time
+from dataclasses import dataclass
 
 from plotfarm.base.errors import TransferFailed
-from plotfarm.transfer.pipe import PipeLost, Wait
+from plotfarm.transfer.addresses import AllowedClients, checked_port, numeric_address
+from plotfarm.transfer.pipe import TOKEN_SECONDS, PipeLost, Wait
 
-_TOKEN_SECONDS = 5.0  # the plotter sends it at once
-_MOST_AT_THE_DOOR = 16  # strangers who connect and say nothing: the oldest is thrown out first
+_MOST_AT_THE_DOOR = 16  # who connect from the plotter's address and say nothing: the oldest is turned away first
+_BACKLOG = 128
+_MOST_AT_ONCE = 64  # accepted before the session is looked at again
 _CONNECT_SECONDS = 10.0
-_BLOCKED_SECONDS = 0.05  # so long a send may wait for room before the conversation is heard again
+_BLOCKED_SECONDS = 0.05  # so long a send may wait for room before the session is looked at again
+_AT_ONCE = struct.pack("ii", 1, 0)  # SO_LINGER: a connection that is turned away leaves nothing behind
+
+
+@dataclass
+class _Guest:
+    """Somebody who has connected, and has not said the whole token yet."""
+
+    connection: socket.socket
+    deadline: float  # time.monotonic
+    said: bytes = b""
 
 
 class DirectListener:
-    """A socket that lets in the first who says the token; others are thrown out, as many as may come."""
+    """A socket that accepts the first who says the token; others are turned away, as many as may come."""
 
-    def __init__(self, address: str, port: int) -> None:
-        family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._guests: dict[int, tuple[socket.socket, float, bytes]] = {}  # descriptor -> socket, deadline, heard
-        self._admitted: socket.socket | None = None
+    def __init__(self, address: str, port: int, allowed: AllowedClients) -> None:
+        self._allowed = allowed
+        self._guests: dict[int, _Guest] = {}  # by their descriptors
+        self._accepted: socket.socket | None = None
+        self._turned_away = 0
         try:
-            self._socket.bind((address, port))
-            self._socket.listen(_MOST_AT_THE_DOOR)
+            family, kind, _, _, where = socket.getaddrinfo(
+                address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+            )[0]
+            self._socket = socket.socket(family, kind)
+        except OSError as error:
+            raise TransferFailed(f"cannot listen on {address}: {error.strerror}") from None
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind(where)
+            self._socket.listen(_BACKLOG)
         except OSError as error:
             self._socket.close()
             raise TransferFailed(f"cannot listen on port {port} of {address}: {error.strerror}") from None
         self._socket.setblocking(False)
 
-    def admit(self, token: bytes, wait: Wait, deadline: float) -> int | None:
+    def accept(self, token: bytes, wait: Wait, deadline: float) -> int | None:
         """Return the connection with the token taken off, None at the deadline (time.monotonic).
 
         From then on nobody else can connect.
         """
         while (now := time.monotonic()) < deadline:
-            ends = [deadline, *(until for _, until, _ in self._guests.values())]
+            ends = [deadline, *(guest.deadline for guest in self._guests.values())]
             ready = wait([self._socket.fileno(), *self._guests], max(0.0, min(ends) - now))
             if self._socket.fileno() in ready:
-                self._accept()
-            for guest in [each for each in ready if each in self._guests]:
-                if self._hear(guest, token):
-                    self._let_in(guest)
-                    return guest
-            for guest, (_, until, _) in list(self._guests.items()):
-                if time.monotonic() >= until:
-                    self._throw_out(guest)
+                self._let_in()
+            for descriptor in [each for each in ready if each in self._guests]:
+                if self._has_token(descriptor, token):
+                    return self._take(descriptor)
+            for descriptor, guest in list(self._guests.items()):
+                if time.monotonic() >= guest.deadline:
+                    self._turn_away(descriptor)
         return None
 
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):  # gone again already
-            connection, _ = self._socket.accept()
-            connection.setblocking(False)
+    def _let_in(self) -> None:
+        """Accept those who wait; a stranger's address is enough to turn it away."""
+        for _ in range(_MOST_AT_ONCE):
+            try:
+                connection, peer = self._socket.accept()
+            except OSError:  # nobody is left, or is gone again already
+                return
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+            if not self._allowed.allow(peer[0]):
+                self._turned_away += 1
+                connection.close()
+                continue
             if len(self._guests) >= _MOST_AT_THE_DOOR:
-                self._throw_out(next(iter(self._guests)))
-            self._guests[connection.fileno()] = (connection, time.monotonic() + _TOKEN_SECONDS, b"")
+                self._turn_away(next(iter(self._guests)))
+            connection.setblocking(False)
+            self._guests[connection.fileno()] = _Guest(connection, time.monotonic() + TOKEN_SECONDS)
 
-    def _hear(self, guest: int, token: bytes) -> bool:
-        """Tell whether a guest has said the whole token; one who says anything else is thrown out."""
-        connection, until, heard = self._guests[guest]
+    def _has_token(self, descriptor: int, token: bytes) -> bool:
+        """Tell whether a guest has said the whole token; one who says anything else is turned away."""
+        guest = self._guests[descriptor]
         try:
-            data = connection.recv(len(token) - len(heard))
+            data = guest.connection.recv(len(token) - len(guest.said))
         except BlockingIOError:
             return False
         except OSError:
             data = b""
-        heard += data
-        self._guests[guest] = (connection, until, heard)
-        if not data or not token.startswith(heard):
-            self._throw_out(guest)
-        return hmac.compare_digest(heard, token)
+        guest.said += data
+        if not data or not token.startswith(guest.said):
+            self._turn_away(descriptor)
+        return hmac.compare_digest(guest.said, token)
 
-    def _let_in(self, guest: int) -> None:
-        self._admitted, _, _ = self._guests.pop(guest)
-        self._admitted.setblocking(True)
+    def _take(self, descriptor: int) -> int:
+        connection = self._guests.pop(descriptor).connection
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+        connection.setblocking(True)
+        self._accepted = connection
         self._socket.close()
         for other in list(self._guests):
-            self._throw_out(other)
+            self._turn_away(other)
+        return descriptor
 
-    def _throw_out(self, guest: int) -> None:
-        connection, _, _ = self._guests.pop(guest)
-        connection.close()
+    def _turn_away(self, descriptor: int) -> None:
+        self._turned_away += 1
+        self._guests.pop(descriptor).connection.close()
 
-    def peer(self) -> str:
-        """Return who was turned away: there may have been many."""
-        return "whoever connected"
+    def turned_away(self) -> str:
+        """Return how many were turned away, "" if nobody was."""
+        return f"{self._turned_away} connections" if self._turned_away else ""
 
     def close(self) -> None:
         """Close everything that is open."""
-        for guest in list(self._guests):
-            self._throw_out(guest)
+        for descriptor in list(self._guests):
+            self._guests.pop(descriptor).connection.close()
         self._socket.close()
-        if self._admitted is not None:
-            self._admitted.close()
+        if self._accepted is not None:
+            self._accepted.close()
 
 
 class DirectPipe:
-    """The sending end: a connection to the NAS's listener."""
+    """The sending end: a connection to the NAS's listener at an address that this host's configuration leads to."""
 
     first_pause_seconds = 0.0  # `put` waits itself, in the kernel, where the connection takes bytes as they drain
 
     def __init__(self, address: str, port: int) -> None:
         try:
-            self._socket = socket.create_connection((address, port), _CONNECT_SECONDS)
+            where = (numeric_address(address), checked_port(port))
+        except TransferFailed as error:
+            raise PipeLost(str(error)) from None
+        try:
+            self._socket = socket.create_connection(where, _CONNECT_SECONDS)
         except OSError as error:
             raise PipeLost(f"no data connection to port {port} of {address}: {error.strerror or error}") from None
         self._socket.settimeout(None)
@@ -119,17 +153,17 @@ class DirectPipe:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
         self.exited = os.dup(self._socket.fileno())
 
-    def put(self, piece: memoryview, source: int, offset: int) -> int:
+    def put(self, chunk: memoryview, source: int, offset: int) -> int:
         """Send what the connection takes within a moment, perhaps nothing; PipeLost if it has ended.
 
-        `source` and `offset`, where the piece was read from, do not matter here.
+        `source` and `offset`, where the chunk was read from, do not matter here.
         """
-        return self.write(piece)
+        return self.write(chunk)
 
-    def write(self, piece: memoryview) -> int:
+    def write(self, chunk: memoryview) -> int:
         """Send what the connection takes within a moment, perhaps nothing; PipeLost if it has ended."""
         try:
-            return self._socket.send(piece)
+            return self._socket.send(chunk)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -150,5 +184,6 @@ class DirectPipe:
 
     def close(self) -> None:
         """Close the connection."""
-        self._socket.close()
+        with contextlib.suppress(OSError):
+            self._socket.close()
         os.close(self.exited)

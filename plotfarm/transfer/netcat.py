@@ -5,30 +5,38 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import functools
+import hmac
 import os
-import random
 import re
 import select
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from plotfarm.base.errors import CommandFailed, TransferFailed
-from plotfarm.base.locks import Lock, LockBusy, is_alive, process_started
+from plotfarm.base.locks import is_alive, process_started
 from plotfarm.base.processes import end, find_program, run, spawn, tail
-from plotfarm.transfer.pipe import PipeLost, Wait
+from plotfarm.transfer.addresses import AllowedClients, checked_address, checked_port, numeric_address
+from plotfarm.transfer.pipe import TOKEN_SECONDS, PipeLost, Wait
 
 # Marks a listener as this suite's own, with the process that answers for it.
 OWNER = "PLOT_MANAGER_LISTENER_OF"
 _START_SECONDS = 10.0
 SEND_SCRIPT = Path(__file__).resolve().parents[2] / "send_plot.sh"
 _SPLICE_F_NONBLOCK = 2  # splice(2); os has the function without the flags
-_TOKEN_SECONDS = 5.0  # the plotter sends it at once
+_MOST_WORDS = 65536
+# How the netcats report who has connected: openbsd of today, openbsd of before, traditional (who also names those
+# that it turns away itself).
+_PEERS = (
+    re.compile(r"received on (\S+) [0-9]+"),
+    re.compile(r"onnection from (\S+) [0-9]+ received"),
+    re.compile(r"from \S+ \[([^]\s]+)\] [0-9]+"),
+)
 _PIPE_BYTES = 1024 * 1024  # the most that an unprivileged process may have: fcntl(2), F_SETPIPE_SZ
 
 
+@functools.cache
 def find_netcat(setting: str) -> tuple[str, str]:
     """Return the program and its flavour (`openbsd` or `traditional`) for the configured `netcat`.
 
@@ -61,55 +69,23 @@ def widen_pipe(descriptor: int) -> None:
         fcntl.fcntl(descriptor, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
-@contextlib.contextmanager
-def free_port(ports: range, address: str, lock_directory: Path) -> Iterator[tuple[int, Lock]]:
-    """Hold one port of the range that no other arrival holds and nobody listens on.
-
-    Both netcats set address reuse: a second listener on a port would start, and connections cross. So a
-    port is taken by its lock file *and* seen free. TransferFailed if none is left.
-    """
-    for port in random.sample(ports, len(ports)):  # a stranger cannot know where to wait
-        lock = Lock(lock_directory / f"port-{port}.lock")
-        try:
-            lock.acquire()
-        except LockBusy:
-            continue
-        try:
-            if _is_free(port, address):
-                yield port, lock
-                return
-        finally:
-            lock.release()
-    raise TransferFailed(f"no port of {ports.start}-{ports.stop - 1} is free on {address}")
-
-
-def _is_free(port: int, address: str) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # Reuse only lets this succeed beside connections that are closing; a listener still refuses it.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((address, port))
-            probe.listen(1)
-        except OSError:
-            return False
-    return True
-
-
 class NetcatListener:
     """A netcat that listens for one connection; what arrives comes out of `pipe`, what it says itself of `words`."""
 
-    def __init__(self, program: str, flavour: str, address: str, port: int) -> None:
-        where = [address, str(port)] if flavour == "openbsd" else ["-s", address, "-p", str(port)]
+    def __init__(self, program: str, flavour: str, address: str, port: int, allowed: AllowedClients) -> None:
         owner = f"{os.getpid()}:{process_started(os.getpid())}"
         self._process = spawn(
-            [program, "-l", "-n", "-v", *where], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            [program, "-l", "-n", "-v", *_where(flavour, checked_address(address), checked_port(port), allowed)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             environment={OWNER: owner},
-        )  # fmt: skip
+        )
         assert self._process.stdout is not None and self._process.stderr is not None
         self.pipe = self._process.stdout.fileno()
         self.words = self._process.stderr.fileno()
+        self._allowed = allowed
         self._said = b""
+        self._is_accepted = False
         widen_pipe(self.pipe)
         os.set_blocking(self.words, False)
 
@@ -119,42 +95,54 @@ class NetcatListener:
         while b"istening on" not in self._said:
             if not select.select([self.words], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 raise TransferFailed(f"netcat did not listen within {_START_SECONDS:g} seconds")
-            if not self._hear():
+            if not self._read_words():
                 raise TransferFailed(f"netcat could not listen: {tail(self._said.decode(errors='replace'))}")
 
-    def admit(self, token: bytes, wait: Wait, deadline: float) -> int | None:
-        """Return the pipe with the token taken off; None if the one who connected has none, or nobody comes in time."""
-        received, connected = b"", False
-        while token.startswith(received):
-            # netcat speaks once more, when somebody has connected: who says nothing then is a stranger.
-            watched = [self.pipe] if connected else [self.pipe, self.words]
-            ready = wait(watched, max(0.0, deadline - time.monotonic()))
-            if self.words in ready:
-                connected = True
-                deadline = min(deadline, time.monotonic() + _TOKEN_SECONDS)
-            if self.pipe in ready:
-                data = os.read(self.pipe, len(token) - len(received))
-                received += data
-                if received == token or not data:
-                    break
-            if time.monotonic() >= deadline:
-                break
-        return self.pipe if received == token else None
+    def accept(self, token: bytes, wait: Wait, deadline: float) -> int | None:
+        """Return the pipe with the token taken off; None if the one who connected has none, or nobody comes in time.
 
-    def _hear(self) -> bool:
+        Who it is counts first, and netcat says that before the first byte comes.
+        """
+        peer = self._peer()
+        while peer is None:
+            ready = wait([self.words], max(0.0, deadline - time.monotonic()))
+            if ready and not self._read_words():
+                return None  # traditional netcat itself has turned somebody away
+            peer = self._peer()
+            if peer is None and time.monotonic() >= deadline:
+                return None
+        if not self._allowed.allow(peer):
+            return None
+
+        deadline = min(deadline, time.monotonic() + TOKEN_SECONDS)
+        received = b""
+        while token.startswith(received) and received != token:
+            ready = wait([self.pipe], max(0.0, deadline - time.monotonic()))
+            data = os.read(self.pipe, len(token) - len(received)) if ready else b""
+            received += data
+            if not data and (ready or time.monotonic() >= deadline):
+                return None
+        self._is_accepted = hmac.compare_digest(received, token)
+        return self.pipe if self._is_accepted else None
+
+    def _read_words(self) -> bool:
+        """Read what netcat says itself; False if it has ended, or says more than it has to say."""
         try:
-            data = os.read(self.words, 65536)
+            data = os.read(self.words, _MOST_WORDS)
         except BlockingIOError:
             return True
         self._said += data
-        return bool(data)
+        return bool(data) and len(self._said) <= _MOST_WORDS
 
-    def peer(self) -> str:
-        """Return the address that connected, as netcat reports it, or `somebody`."""
-        self._hear()
-        text = self._said.decode(errors="replace")
-        found = re.search(r"received on (\S+)", text) or re.search(r"from \S+ \[([^]]+)\]", text)
-        return found.group(1) if found else "somebody"
+    def _peer(self) -> str | None:
+        """Return the address that connected, None if nobody did yet."""
+        said = self._said.decode(errors="replace")
+        found = next((match for pattern in _PEERS if (match := pattern.search(said))), None)
+        return found.group(1) if found else None
+
+    def turned_away(self) -> str:
+        """Return the address that connected and was turned away, "" if nobody was."""
+        return "" if self._is_accepted else self._peer() or ""
 
     def close(self) -> None:
         """End netcat and let go of its pipe."""
@@ -165,13 +153,24 @@ class NetcatListener:
                 pipe.close()
 
 
+def _where(flavour: str, address: str, port: int, allowed: AllowedClients) -> list[str]:
+    if flavour == "openbsd":
+        return ["--", address, str(port)]
+    # This one turns others away itself, when it knows the only address that may come.
+    client = ["--", allowed.only_one] if allowed.only_one else []
+    return ["-s", address, "-p", str(port), *client]
+
+
 class NetcatPipe:
-    """send_plot.sh, the sending end of one netcat pipe."""
+    """send_plot.sh, the sending end of one netcat pipe, to an address that this host's configuration leads to."""
 
     first_pause_seconds = 0.0003  # longer, and netcat would run dry before a busy machine wakes this process
 
     def __init__(self, address: str, port: int, netcat: str) -> None:
-        argv = [str(SEND_SCRIPT), address, str(port), netcat]
+        try:
+            argv = [str(SEND_SCRIPT), numeric_address(address), str(checked_port(port)), netcat]
+        except TransferFailed as error:
+            raise PipeLost(str(error)) from None
         self._process = spawn(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._process.stdin is not None
         self.descriptor = self._process.stdin.fileno()
@@ -179,23 +178,23 @@ class NetcatPipe:
         widen_pipe(self.descriptor)
         os.set_blocking(self.descriptor, False)
 
-    def write(self, piece: memoryview) -> int:
+    def write(self, chunk: memoryview) -> int:
         """Write what the pipe takes now, perhaps nothing; PipeLost if netcat has ended."""
         try:
-            return os.write(self.descriptor, piece)
+            return os.write(self.descriptor, chunk)
         except BlockingIOError:
             return 0
         except BrokenPipeError:
             raise PipeLost(f"the data connection ended: {self._last_words()}") from None
 
-    def put(self, piece: memoryview, source: int, offset: int) -> int:
-        """Move what the pipe takes now of the piece that lies at `offset` of the file `source`, perhaps nothing.
+    def put(self, chunk: memoryview, source: int, offset: int) -> int:
+        """Move what the pipe takes now of the chunk that lies at `offset` of the file `source`, perhaps nothing.
 
-        The kernel hands over the file's pages without copying them. Should they have changed since they were digested,
-        the digests differ in the end. PipeLost if netcat has ended.
+        The kernel hands over the file's pages without copying them. Should they have changed since they were hashed,
+        the hashes differ in the end. PipeLost if netcat has ended.
         """
         try:
-            return os.splice(source, self.descriptor, len(piece), offset_src=offset, flags=_SPLICE_F_NONBLOCK)
+            return os.splice(source, self.descriptor, len(chunk), offset_src=offset, flags=_SPLICE_F_NONBLOCK)
         except BlockingIOError:
             return 0
         except BrokenPipeError:
@@ -203,7 +202,7 @@ class NetcatPipe:
         except OSError as error:
             if error.errno != errno.EINVAL:  # a file system that cannot splice
                 raise
-            return self.write(piece)
+            return self.write(chunk)
 
     def close_input(self) -> None:
         """Tell netcat that this was all."""

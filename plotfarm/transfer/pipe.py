@@ -9,6 +9,8 @@ from plotfarm.base.errors import TransferFailed
 
 Wait = Callable[[Sequence[int], float], list[int]]  # descriptors and seconds -> those that are ready, or none
 
+TOKEN_SECONDS = 1.0  # the plotter sends it at once
+
 
 class PipeLost(TransferFailed):
     """The data connection was refused or ended early; the NAS may open another one."""
@@ -20,11 +22,11 @@ class Pipe(Protocol):
     first_pause_seconds: float  # how long to pause when nothing was taken; 0: `put` itself has waited
     exited: int  # a descriptor, readable when the connection may have ended
 
-    def put(self, piece: memoryview, source: int, offset: int) -> int:
-        """Hand over what is taken now of a piece that lies at `offset` of the file `source`; PipeLost at an end."""
+    def put(self, chunk: memoryview, source: int, offset: int) -> int:
+        """Hand over what is taken now of a chunk that lies at `offset` of the file `source`; PipeLost at an end."""
 
-    def write(self, piece: memoryview) -> int:
-        """Hand over what is taken now of a piece that lies in no file; PipeLost if the connection has ended."""
+    def write(self, chunk: memoryview) -> int:
+        """Hand over what is taken now of a chunk that lies in no file; PipeLost if the connection has ended."""
 
     def close_input(self) -> None:
         """Say that this was all."""
@@ -39,14 +41,14 @@ class Pipe(Protocol):
 class Listener(Protocol):
     """The receiving end before anybody has connected (netcat.NetcatListener, direct.DirectListener)."""
 
-    def admit(self, token: bytes, wait: Wait, deadline: float) -> int | None:
-        """Return the connection of who said the token, with that taken off; None if nobody did by the deadline.
+    def accept(self, token: bytes, wait: Wait, deadline: float) -> int | None:
+        """Return the connection of who said the token, with that taken off; None if nobody did.
 
         None also means that nobody can connect to this listener any more. `deadline`: of time.monotonic.
         """
 
-    def peer(self) -> str:
-        """Return who was turned away last, for the log."""
+    def turned_away(self) -> str:
+        """Return who was turned away, for the log; "" if nobody was."""
 
     def close(self) -> None:
-        """End it, and the connection that it let in."""
+        """End it, and the connection that it accepted."""

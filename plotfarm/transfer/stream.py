@@ -1,7 +1,7 @@
 """One stream of plots to a NAS: a process of its own, so that no stream ever waits for another.
 
-The run hands it open plots, one after the other, and hears what becomes of each; the conversation stays open between
-them. It is gone with the run, however that ends.
+The run hands it open plots, one after the other, and hears what becomes of each; the session stays open between them.
+It is gone with the run, however that ends.
 """
 
 from __future__ import annotations
@@ -10,205 +10,324 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
 
 from plotfarm.base.errors import NasUnavailable, PlotfarmError, TransferFailed
-from plotfarm.transfer.channel import Channel, OtherEndGone
-from plotfarm.transfer.digest import Digest
-from plotfarm.transfer.protocol import Capacity, Offer
-from plotfarm.transfer.send import Delivered, Observer, PlotRefused, Sender, Source
-from plotfarm.transfer.worker import Endpoint, Worker
-
-_LOG = logging.getLogger(__name__)
-_REPORT_SECONDS = 0.25
-_ENDING = ("unavailable", "lost", "broken")  # what a conversation does not go on after
+from plotfarm.plots.names import escaped
+from plotfarm.transfer.channel import Channel
+from plotfarm.transfer.effects import SourceError
+from plotfarm.transfer.messages import Capacity, Offer, Placed, out_of_turn
+from plotfarm.transfer.outcomes import NotTaken, Outcome
+from plotfarm.transfer.pour import reporter
+from plotfarm.transfer.send import Wanted
+from plotfarm.transfer.sender import Observer, Sender
+from plotfarm.transfer.source import Source, TimeNotes
+from plotfarm.transfer.worker import Endpoint, Worker, WorkerGone
 
 
 @dataclass(frozen=True)
-class Talk:
-    """An open conversation with a NAS."""
+class OpenSession:
+    """An open session with a NAS."""
 
     sender: Sender
     channel: Channel
 
 
-# Opens a conversation; NasUnavailable if nobody answers as this suite does.
-OpenTalk = Callable[[], AbstractContextManager[Talk]]
+# Opens a session; NasUnavailable if nobody answers as this suite does.
+SessionOpener = Callable[[], AbstractContextManager[OpenSession]]
 
 
-class LinkLost(TransferFailed):
-    """The NAS was gone in the midst of a transfer: perhaps it can be reached on another way."""
+# ---- What the run asks ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Ask:
+    size: int
+
+
+@dataclass(frozen=True)
+class _Place:
+    offer: Offer
+
+
+@dataclass(frozen=True)
+class _Deliver:
+    offer: Offer
+    path: Path
+    wanted: Wanted
+
+
+@dataclass(frozen=True)
+class _Noted:
+    """A TimeNote is on record."""
+
+
+# ---- What the stream says ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Log:
+    """A line for the log, which only the run has open."""
+
+    name: str
+    level: int
+    text: str
+
+    def write(self) -> None:
+        """Write it, in the run."""
+        logging.getLogger(self.name).log(self.level, "%s", self.text)
+
+
+@dataclass(frozen=True)
+class Alive:
+    """The stream is at work."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """So many bytes of the plot are handed over, or read."""
+
+    done: int
+
+
+@dataclass(frozen=True)
+class Began:
+    """The NAS takes the plot to this drive, and has the bytes before `offset` already."""
+
+    drive: str
+    offset: int
+
+
+@dataclass(frozen=True)
+class TimeNote:
+    """The source's time goes from `old` to `new` for a moment (ns of Unix time); `new` None: it is over."""
+
+    path: Path
+    old: int = 0
+    new: int | None = None
+
+
+@dataclass(frozen=True)
+class Unavailable:
+    """The NAS cannot be reached, or does not answer as this suite does."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class SessionLost:
+    """The session broke in the midst of the plot: perhaps the NAS can be reached on another way."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class SourceFailed:
+    """The source cannot be read, or is no longer the plot."""
+
+    detail: str
+
+
+@dataclass(frozen=True)
+class StreamGone:
+    """The stream's process was ended from outside: it is of no more use."""
+
+    detail: str = "the process of a stream was ended from outside"
+
+
+OnTheWay = Log | Alive | Moved | Began | TimeNote
+End = Capacity | NotTaken | Placed | Outcome | Unavailable | SessionLost | SourceFailed | StreamGone
 
 
 class Stream:
-    """The run's side of a stream. `plot` is what it is at now, "" for nothing."""
+    """The run's side of a stream."""
 
-    def __init__(self, talk: OpenTalk, end_listeners: Callable[[], None]) -> None:
-        self._worker = Worker(lambda endpoint: _Server(talk, end_listeners, endpoint).serve())
+    def __init__(self, open_session: SessionOpener, end_listeners: Callable[[], None]) -> None:
+        self._worker = Worker(lambda endpoint: _Server(open_session, end_listeners, endpoint).serve())
         self.heard = time.monotonic()  # when it last said anything
         self.is_busy = False
-        self.is_over = False  # ended from outside: it is of no more use
+        self.is_over = False  # ended from outside
 
     def fileno(self) -> int:
         """Return the descriptor to poll: ready when the stream has something to say."""
         return self._worker.endpoint.fileno()
 
     def ask(self, size: int) -> None:
-        """Have the NAS asked how many plots of a size it can take: `hear` returns a Capacity, or None if it is old."""
-        self._say("ask", size=size)
+        """Have the NAS asked how many plots of a size it can take: `receive` returns a Capacity in the end."""
+        self._send(_Ask(size))
 
-    def deliver(self, offer: Offer, source: int, segments: tuple[str, ...]) -> None:
-        """Have a plot delivered, open as `source`; the first `segments` were digested by an earlier try."""
-        self._say("deliver", source, offer=asdict(offer), segments=segments)
+    def deliver(self, offer: Offer, source: int, path: Path, wanted: Wanted) -> None:
+        """Have a plot delivered, open as `source`, and removed from `path`: `receive` returns an Outcome in the end."""
+        self._send(_Deliver(offer, path, wanted), source)
 
-    def where(self, offer: Offer) -> None:
-        """Have the NAS asked where a plot would go: `hear` returns its path and whether it is there already."""
-        self._say("where", offer=asdict(offer))
+    def place(self, offer: Offer) -> None:
+        """Have the NAS asked where a plot would go: `receive` returns a Placed in the end."""
+        self._send(_Place(offer))
 
-    def _say(self, kind: str, descriptor: int | None = None, **fields: Any) -> None:
-        self.is_busy, self.heard = True, time.monotonic()
-        with contextlib.suppress(OSError):  # it was ended from outside, which `hear` will tell
-            self._worker.endpoint.send(kind, descriptor, **fields)
+    def noted(self) -> None:
+        """Tell the stream that its TimeNote is on record."""
+        with contextlib.suppress(WorkerGone):
+            self._worker.endpoint.send(_Noted())
 
-    def hear(self) -> dict[str, Any] | Capacity | Delivered | tuple[str, bool] | None:
-        """Return the stream's next word: progress as a message, or the result of what it was told to do.
-
-        PlotRefused, NasUnavailable, LinkLost or TransferFailed if that came to nothing.
-        """
-        try:
-            message = self._worker.hear("the process of a stream was ended from outside")
-        except TransferFailed:
-            self.is_busy, self.is_over = False, True
-            raise
+    def _send(self, request: object, descriptor: int | None = None) -> None:
+        self.is_busy = True
         self.heard = time.monotonic()
-        kind = message.pop("type")
-        if kind == "log":
-            logging.getLogger(message["name"]).log(message["level"], "%s", message["text"])
-        if kind in ("log", "progress", "began", "segments", "beat", "state"):
-            return {"type": kind, **message}
+        with contextlib.suppress(WorkerGone):  # which `receive` will tell
+            self._worker.endpoint.send(request, descriptor)
+
+    def receive(self) -> OnTheWay | End:
+        """Return what the stream says: how it gets on, or the end of what it was asked to do."""
+        try:
+            said, _ = self._worker.endpoint.receive()
+        except WorkerGone:
+            self.is_over = True
+            said = StreamGone()
+        self.heard = time.monotonic()
+        if isinstance(said, Log):
+            said.write()
+        if isinstance(said, OnTheWay):
+            return said
         self.is_busy = False
-        return _result(kind, message)
+        end: End = said
+        return end
 
     def end(self) -> None:
         """End the stream, whatever it is doing."""
         self._worker.end()
 
 
-def _result(kind: str, message: dict[str, Any]) -> Capacity | Delivered | tuple[str, bool] | None:
-    if kind == "room":
-        return Capacity(**message["room"]) if message["room"] else None
-    if kind == "place":
-        return message["path"], message["present"]
-    if kind == "delivered":
-        return Delivered(message["path"], Digest(message["digest"], tuple(message["segments"])), message["how"])
-    if kind == "refused":
-        raise PlotRefused(**message)
-    errors: dict[str, type[PlotfarmError]] = {"unavailable": NasUnavailable, "lost": LinkLost}
-    raise errors.get(kind, TransferFailed)(message["reason"])
+class _Server(Observer, TimeNotes):
+    """The child's side: does one thing after the other, and keeps the session alive in between."""
 
-
-class _Server(Observer):
-    """The child's side: does one thing after the other, and keeps the conversation alive in between."""
-
-    def __init__(self, talk: OpenTalk, end_listeners: Callable[[], None], endpoint: Endpoint) -> None:
-        self._open_talk, self._end_listeners, self._endpoint = talk, end_listeners, endpoint
+    def __init__(self, open_session: SessionOpener, end_listeners: Callable[[], None], endpoint: Endpoint) -> None:
+        self._open_session = open_session
+        self._end_listeners = end_listeners
+        self._endpoint = endpoint
         self._open = contextlib.ExitStack()
-        self._talk: Talk | None = None
-        self._reported = 0.0
-        _log_through(endpoint)
+        self._session: OpenSession | None = None
+        self._report = reporter(lambda done: endpoint.send(Moved(done)))
+        log_through(endpoint)
 
     def serve(self) -> None:
-        """Do what comes, until EOFError: the run is gone, or wants no more."""
-        with self._open:
+        """Do what comes, until WorkerGone: the run is gone, or wants no more."""
+        with self._open, _logging_bugs():
             while True:
                 self._wait_for_work()
-                message, descriptor = self._endpoint.receive()
-                kind, answer = self._answer(message, descriptor)
-                self._endpoint.send(kind, **answer)  # first: cleaning up after a NAS that is silent takes a while
-                if kind in _ENDING:
+                request, descriptor = self._endpoint.receive()
+                end = self._answer(request, descriptor)
+                self._endpoint.send(end)  # first: cleaning up after a NAS that is silent takes a while
+                if self._session is None or self._session.sender.is_broken:
                     self._hang_up()
-                if kind in _ENDING and message["type"] == "deliver":
-                    self._end_listeners()
+                    if isinstance(request, _Deliver):
+                        self._end_listeners()
 
     def _wait_for_work(self) -> None:
         try:
-            while self._talk is not None:
-                messages, ready = self._talk.channel.wait([self._endpoint.fileno()])
+            while self._session is not None:
+                said, ready = self._session.channel.wait([self._endpoint.fileno()])
                 if ready:
                     return
-                if messages:
-                    raise OtherEndGone("the NAS speaks out of turn")
+                if said:
+                    raise out_of_turn(said[0])
         except TransferFailed as error:
-            _LOG.debug("The conversation ended between two plots: %s", error)
+            logging.getLogger(__name__).debug("The session ended between two plots: %s", error)
             self._hang_up()
 
-    def _answer(self, message: dict[str, Any], descriptor: int | None) -> tuple[str, dict[str, Any]]:
-        """Do one thing and return what to report."""
+    def _answer(self, request: object, descriptor: int | None) -> End:
+        """Do one thing and return what came of it."""
         try:
-            return self._carry_out(message, descriptor)
-        except PlotRefused as error:
-            flags = {"retry": error.retry, "busy": error.busy, "perhaps_here": error.perhaps_here}
-            return "refused", {"reason": error.reason, **flags}
+            sender = self._sender()
+            if isinstance(request, _Ask):
+                return sender.ask(request.size)
+            if isinstance(request, _Place):
+                return sender.place(request.offer)
+            assert isinstance(request, _Deliver) and descriptor is not None
+            return self._deliver(sender, request, descriptor)
         except NasUnavailable as error:
-            return "unavailable", {"reason": str(error)}
-        except TransferFailed as error:
-            return "lost" if isinstance(error, OtherEndGone) else "broken", {"reason": str(error)}
-        finally:
-            if descriptor is not None:
-                os.close(descriptor)
+            return Unavailable(str(error))
+        except PlotfarmError as error:
+            return SessionLost(str(error))
+        except SourceError as error:
+            return SourceFailed(error.detail)
 
-    def _carry_out(self, message: dict[str, Any], descriptor: int | None) -> tuple[str, dict[str, Any]]:
-        sender = self._sender()
-        if message["type"] == "ask":
-            capacity = sender.ask(message["size"])
-            return "room", {"room": asdict(capacity) if capacity else None}
-        offer = Offer(**message["offer"])
-        if message["type"] == "where":
-            path, present = sender.where(offer)
-            return "place", {"path": path, "present": present}
-        assert descriptor is not None
-        delivered = sender.deliver(offer, Source(descriptor, tuple(message["segments"])), self)
-        if sender.version < 2:  # it takes one plot a conversation
-            self._hang_up()
-        digest = {"digest": delivered.digest.plot, "segments": delivered.digest.segments}
-        return "delivered", {"path": delivered.path, "how": delivered.how, **digest}
+    def _deliver(self, sender: Sender, request: _Deliver, descriptor: int) -> Outcome:
+        try:
+            source = Source(descriptor, request.path, request.wanted.segment_bytes, self, self._read_on)
+        except SourceError:
+            os.close(descriptor)
+            raise
+        try:
+            return sender.deliver(request.offer, source, request.wanted, self)
+        finally:
+            sender.end_pipe()
+            source.close()
+
+    def _read_on(self, done: int) -> None:
+        """Keep the session alive while the source is read, and report how far that is."""
+        if self._session is not None:
+            with contextlib.suppress(TransferFailed):  # whoever speaks to the NAS next finds out
+                self._session.channel.keep_alive()
+        self._report(done)
 
     def _sender(self) -> Sender:
-        if self._talk is None:
-            self._talk = self._open.enter_context(self._open_talk())
-            self._talk.channel.on_beat = lambda: self._endpoint.send("beat")
-        return self._talk.sender
+        if self._session is None:
+            self._session = self._open.enter_context(self._open_session())
+            self._session.channel.on_heartbeat = lambda: self._endpoint.send(Alive())
+        return self._session.sender
 
     def _hang_up(self) -> None:
-        self._talk = None
+        self._session = None
         with contextlib.suppress(PlotfarmError):
             self._open.close()
 
+    # ---- What is reported on the way ----
+
     def moved(self, done: int) -> None:
         """Report the progress a few times a second."""
-        if time.monotonic() - self._reported > _REPORT_SECONDS:
-            self._reported = time.monotonic()
-            self._endpoint.send("progress", done=done)
+        self._report(done)
 
     def began(self, drive: str, offset: int) -> None:
         """Report where the plot goes."""
-        self._endpoint.send("began", drive=drive, offset=offset)
+        self._endpoint.send(Began(drive, offset))
 
-    def digested(self, segments: tuple[str, ...]) -> None:
-        """Report the segments that are digested."""
-        self._endpoint.send("segments", segments=segments)
+    def remember(self, path: Path, old: int, new: int) -> None:
+        """Have the run remember the source's own time, and wait until it has."""
+        self._note(TimeNote(path, old, new))
+
+    def forget(self, path: Path) -> None:
+        """Have the run forget it."""
+        self._note(TimeNote(path))
+
+    def _note(self, note: TimeNote) -> None:
+        self._endpoint.send(note)
+        answer, _ = self._endpoint.receive()
+        assert isinstance(answer, _Noted)
 
 
-def _log_through(endpoint: Endpoint) -> None:
-    """Let the run write the log of this process: its files are not open here."""
+@contextlib.contextmanager
+def _logging_bugs() -> Iterator[None]:
+    """Have what nobody expected logged by the run, before this process ends of it."""
+    try:
+        yield
+    except WorkerGone:
+        raise
+    except Exception:
+        for line in traceback.format_exc().splitlines():
+            logging.getLogger(__name__).error("Unexpected error: %s", line)
+        raise
+
+
+def log_through(endpoint: Endpoint) -> None:
+    """Let the run write the log of this process, which it hears as Log: its files are not open here."""
 
     class Forwarding(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
-            with contextlib.suppress(OSError):
-                endpoint.send("log", name=record.name, level=record.levelno, text=record.getMessage())
+            with contextlib.suppress(WorkerGone):
+                endpoint.send(Log(record.name, record.levelno, escaped(record.getMessage())))
 
     logging.getLogger().handlers = [Forwarding()]
     logging.disable(logging.NOTSET)

@@ -15,10 +15,17 @@ from typing import TypeVar
 
 import psutil
 
-from testbed.farm import Farm
+from plotfarm.base.state import State, Transfer
+from testbed.farm import Farm, Side
 from testbed.plots import v1_name
 
 LIMIT_SECONDS = 30.0
+# Named states of a plotter: the effects before or after which a process can be stopped.
+OFFERED = "after:Send"  # the NAS has the offer, and its answer is not read yet
+ON_THE_WAY = "before:PourSource"  # the NAS listens, and holds a drive; no byte has been sent
+STORED = "before:LeaseSource"  # the plotter knows that the plot is stored, and has removed nothing
+# Of the receiver:
+POURING = "token:seen"  # the data connection stands
 _T = TypeVar("_T")
 
 
@@ -146,6 +153,25 @@ def audit(farm: Farm, manifest: Mapping[str, str], *, parts: bool = False) -> No
 def names_and_digests(farm: Farm) -> dict[str, str]:
     """Return the manifest for `audit`: what lies in the plot directory now."""
     return {path.name: digest for path, digest in farm.waiting().items()}
+
+
+def results(side: Side) -> list[str]:
+    """Return how the transfers of one side ended, the oldest first: values of the suite's outcomes."""
+    return [transfer.result for transfer in transfers(side)]
+
+
+def transfers(side: Side) -> list[Transfer]:
+    """Return the transfers that one side remembers, the oldest first."""
+    state = State(side.state)
+    try:
+        return state.transfers()[::-1]
+    finally:
+        state.close()
+
+
+def times_reached(side: Side, state: str) -> int:
+    """Return how often the processes of one side have reached a named state."""
+    return sum(line.endswith(f" State: {state}") for line in side.log_text().splitlines())
 
 
 def logs(farm: Farm) -> str:

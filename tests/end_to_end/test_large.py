@@ -78,5 +78,5 @@ def test_a_progress_bar_at_a_terminal(farm: Farm, put_v1: Callable[[Path, str], 
     assert f"{plot.name[:40]} -> 127.0.0.1" in text
     assert "\u2501" in text, "no bar"
     assert "/64.0 MiB" in text
-    assert "digests equal" in text
+    assert "hashes equal" in text
     audit(farm, manifest)

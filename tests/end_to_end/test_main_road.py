@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from farm_help import audit, big_plot, held_at, logs, names_and_digests
+from farm_help import ON_THE_WAY, audit, big_plot, held_at, logs, names_and_digests, results, times_reached
 
 from plotfarm.base.state import State
 from testbed.farm import Farm, sha256
@@ -31,7 +31,7 @@ def test_every_kind_of_plot_arrives_and_the_unfinished_stays(farm: Farm, shop: P
     assert (run.returncode, run.stderr) == (0, ""), logs(farm)
     lines = run.stdout.splitlines()
     assert len(lines) == len(sent)  # the results, and nothing else: cron mails what is printed
-    assert all(" -> 127.0.0.1:" in line and "digests equal" in line for line in lines)
+    assert all(" -> 127.0.0.1:" in line and "hashes equal" in line for line in lines)
     assert {path.name for path in farm.stored()} == {path.name for path in sent}
     assert set(farm.waiting()) == {cut, temporary}
     assert re.search(rf"Not sent: {re.escape(cut.name)}: .* bytes are there", farm.plotter.log_text())
@@ -40,8 +40,7 @@ def test_every_kind_of_plot_arrives_and_the_unfinished_stays(farm: Farm, shop: P
     again = farm.plot_manager()
 
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
-    assert "Nothing to send (1 waiting)" in farm.plotter.log_text()
-    assert farm.nas.log_text().count("Offered: ") == len(sent)
+    assert results(farm.nas) == ["stored"] * len(sent)
     audit(farm, manifest)
 
 
@@ -49,7 +48,6 @@ def test_an_unknown_header_settles_first(new_farm: NewFarm) -> None:
     farm = new_farm(plotter_settings={"plotter.settle_seconds": 3600})
     plot = big_plot(farm.plots, "young", 2 * 2**20)
     assert farm.plot_manager().returncode == 0
-    assert "it must rest for 1 h" in farm.plotter.log_text()
     assert list(farm.waiting()) == [plot]
     an_hour_ago = plot.stat().st_mtime - 3700
     os.utime(plot, (an_hour_ago, an_hour_ago))
@@ -85,19 +83,19 @@ def test_verify_notices_what_it_promises(new_farm: NewFarm, put_v1: PutV1, verif
     audit(farm, manifest)
     plot = put_v1(farm.plots, "bitten")
     manifest[plot.name] = sha256(plot)
-    with held_at(farm, "part:synced", where="nas") as held, open(farm.parts()[0], "r+b") as part:
+    with held_at(farm, "after:SyncPart", where="nas") as held, open(farm.parts()[0], "r+b") as part:
         part.seek(1234567)
         part.write(b"\0\1\2\3")
         part.flush()
         os.fsync(part.fileno())
     assert held.manager.returncode == (0 if verify == "wire" else 1)
     if verify == "readback":
-        assert "the drive gives back other bytes than were written to it" in held.output
+        assert results(farm.plotter) == results(farm.nas) == ["stored", "sample differed"]
         assert plot.exists()
         audit(farm, manifest)
 
 
-def test_keep_source_sends_once_and_digests_once(new_farm: NewFarm, put_v1: PutV1) -> None:
+def test_keep_source_sends_once_and_reads_once(new_farm: NewFarm, put_v1: PutV1) -> None:
     farm = new_farm(plotter_settings={"plotter.keep_source": True})
     put_v1(farm.plots, "kept")
     manifest = names_and_digests(farm)
@@ -108,7 +106,6 @@ def test_keep_source_sends_once_and_digests_once(new_farm: NewFarm, put_v1: PutV
     again = farm.plot_manager()
     assert (again.returncode, again.stdout) == (0, "")
     assert farm.nas.log_text() == nas_log, "the NAS was asked again"
-    assert "Sent before and kept (keep_source)" in farm.plotter.log_text()
     audit(farm, manifest)
 
 
@@ -143,7 +140,7 @@ def test_the_testing_section_has_its_own_directory_size_and_lock(new_farm: NewFa
 
 def test_what_is_remembered(farm: Farm, put_v1: PutV1) -> None:
     plot = put_v1(farm.plots, "remembered")
-    size, inode = plot.stat().st_size, plot.stat().st_ino
+    size = plot.stat().st_size
     assert farm.plot_manager().returncode == 0
     (there,) = State(farm.nas.state).transfers()
     (here,) = State(farm.plotter.state).transfers()
@@ -154,8 +151,6 @@ def test_what_is_remembered(farm: Farm, put_v1: PutV1) -> None:
     assert there.segments == here.segments != ""
     assert (there.target, here.target) == (str(stored), f"127.0.0.1:{stored}")
     assert here.source == str(plot)
-    assert here.inode == inode
-    assert (there.inode, there.mtime_ns) == (stored.stat().st_ino, stored.stat().st_mtime_ns)
     assert there.seconds > 0
     assert (there.k, here.k) == (18, 18)
 
@@ -173,17 +168,17 @@ def test_the_log_has_the_lines_of_the_original(farm: Farm, put_v1: PutV1) -> Non
 def test_a_second_run_meets_the_first(farm: Farm, put_v1: PutV1) -> None:
     put_v1(farm.plots, "slow")
     manifest = names_and_digests(farm)
-    with held_at(farm, "bytes:half"):
+    with held_at(farm, ON_THE_WAY):
         second = farm.plot_manager()
         assert (second.returncode, second.stdout, second.stderr) == (0, "", "")
-        assert "Checkfile Exists, We are currently Running a Transfer, Exiting" in farm.plotter.log_text()
+        assert times_reached(farm.nas, "before:Place") == 1, "the second run offered the plot too"
     audit(farm, manifest)
     assert len(farm.stored()) == 1
 
 
 def test_what_finishes_during_the_run_is_sent_in_it(farm: Farm, put_v1: PutV1) -> None:
     put_v1(farm.plots, "early")
-    with held_at(farm, "bytes:half") as held:
+    with held_at(farm, ON_THE_WAY) as held:
         late = put_v1(farm.root, "late")
         late.rename(farm.plots / late.name)
         manifest = names_and_digests(farm)
@@ -225,8 +220,6 @@ def test_without_the_state_database_plots_still_move(farm: Farm, put_v1: PutV1, 
     run = farm.plot_manager()
     assert run.returncode == 0, run.stderr + logs(farm)
     assert len(farm.stored()) == 1
-    for side in (farm.plotter, farm.nas):
-        assert "Cannot use the state database" in side.log_text()
     audit(farm, manifest)
 
 

@@ -16,7 +16,10 @@ from farm_help import audit, logs, names_and_digests
 from testbed.farm import Farm
 from testbed.plots import CHECKOUT
 
-CALLS = "fsync,fdatasync,rename,renameat,renameat2,link,linkat,unlink,unlinkat,write"
+CALLS = (
+    "fsync,fdatasync,lseek,openat,pread64,preadv,preadv2,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"
+    "utimensat,write,sendto,sendmsg"
+)
 ROUNDING = 5e-6
 LINE = re.compile(r"(?P<pid>\d+) +(?P<time>\d+\.\d+) (?P<text>.*)")
 DURATION = re.compile(r"<(\d+\.\d+)>$")
@@ -68,11 +71,12 @@ def first(calls: list[Call], pattern: str) -> Call:
     return min(found, key=lambda call: call.began)
 
 
-@pytest.mark.parametrize("verify", ["wire", "readback"])
-def test_sync_rename_sync_stored_unlink_sync(
+@pytest.mark.parametrize("verify", ["wire", "sample", "readback"])
+def test_the_steps_that_protect_a_plot(
     farm: Farm, put_v1: Callable[[Path, str], Path], tmp_path: Path, verify: str
 ) -> None:
-    there, here = tmp_path / "nas.trace", tmp_path / "plotter.trace"
+    there = tmp_path / "nas.trace"
+    here = tmp_path / "plotter.trace"
     script = farm.root / "receive_plot.sh"
     script.write_text(script.read_text().replace("exec ", f"exec {' '.join(strace(there))} "))
     farm.nas.change({"transfer.verify": verify})
@@ -80,24 +84,55 @@ def test_sync_rename_sync_stored_unlink_sync(
     manifest = names_and_digests(farm)
     run = subprocess.run(
         [*strace(here), CHECKOUT / "plot_manager.py", "--config", farm.plotter.config],
-        env=farm.cron_environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        env=farm.cron_environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert run.returncode == 0, run.stderr + logs(farm)
-    nas, plotter = read(there), read(here)
-    name, drive = re.escape(plot.name), re.escape(str(farm.drives[0]))
-    steps = [
-        first(plotter, r'write\(.*"type\\": \\"sent\\"'),
-        first(nas, rf"fsync\(\d+<{drive}/{name}\.part>\)"),
-        first(nas, rf'renameat2\(\d+<{drive}>, "{name}\.part", \d+<{drive}>, "{name}", RENAME_NOREPLACE\)'),
-        first(nas, rf"fsync\(\d+<{drive}>\)"),
-        first(nas, r'write\(1<.*"type\\": \\"stored\\"'),
-        first(plotter, rf'unlinkat\(\d+<{re.escape(str(farm.plots))}>, "{name}"'),
-        first(plotter, rf"fsync\(\d+<{re.escape(str(farm.plots))}>\)"),
-    ]
+
+    steps = in_order(read(there), read(here), plot, farm.drives[0], verify)
     for before, after in itertools.pairwise(steps):
         assert before.began < after.began, f"{after.text}\ncame before\n{before.text}"
         if not before.text.startswith("write"):  # its reader may be faster than its return
             assert before.returned <= after.began + ROUNDING, f"{after.text}\nbegan before the end of\n{before.text}"
-    renames = [call for call in nas if re.search(rf'(rename|link)\w*\(.*"{name}"', call.text)]
-    assert len(renames) == 1
     audit(farm, manifest)
+
+
+def in_order(nas: list[Call], plotter: list[Call], plot: Path, drive: Path, verify: str) -> list[Call]:
+    """Return the calls that matter, in the order in which they have to be."""
+    name = re.escape(plot.name)
+    part = rf"\d+<{re.escape(str(drive))}/{name}\.[0-9a-f]{{16}}\.part>"
+    directory = rf"\d+<{re.escape(str(drive))}>"
+    plots = re.escape(str(plot.parent))
+
+    steps = [
+        first(plotter, r'write\(.*"type\\": \\"sent\\"'),
+        first(nas, r'write\(1<.*"type\\": \\"arrived\\"'),
+        first(plotter, r'write\(.*"type\\": \\"commit\\"'),
+    ]
+    synced = first(nas, rf"fsync\({part}\)")
+    hole = first(nas, rf"lseek\({part}, 0, SEEK_HOLE\) = {drive.joinpath(plot.name).stat().st_size}")
+    steps += [synced, hole]
+    if verify != "wire":
+        # Read past every cache, through another description of the same file.
+        again = first(after(hole, nas), rf"openat\(.*O_DIRECT.*\) = {part}")
+        steps += [again, first(after(again, nas), rf"pread\w*\({part}")]
+    linked = first(nas, rf'linkat\(AT_FDCWD<.*>, "/proc/self/fd/\d+", {directory}, "{name}", AT_SYMLINK_FOLLOW\)')
+    unlinked = first(nas, rf'unlinkat\({directory}, "{name}\.[0-9a-f]{{16}}\.part", 0\)')
+    steps += [linked, unlinked, first(after(unlinked, nas), rf"fsync\({directory}\)")]
+    assert len([call for call in nas if re.search(rf'(rename|link)\w*\(.*"{name}"', call.text)]) == 1
+
+    steps.append(first(nas, r'write\(1<.*"type\\": \\"stored\\"'))
+    looked = first(nas, r'write\(1<.*"type\\": \\"rechecked\\"')
+    marked = first(plotter, rf"utimensat\(.*{name}")
+    steps += [looked, marked, first(after(marked, nas), r'write\(1<.*"type\\": \\"rechecked\\"')]
+    removed = first(plotter, rf'unlinkat\(\d+<{plots}>, "{name}"')
+    return [*steps, removed, first(after(removed, plotter), rf"fsync\(\d+<{plots}>\)")]
+
+
+def after(call: Call, calls: list[Call]) -> list[Call]:
+    """Return the calls that began later than this one."""
+    return [each for each in calls if each.began > call.began]

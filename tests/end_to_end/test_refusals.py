@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fake_sender import FakeSender
 from farm_help import audit, logs, names_and_digests
 
 from plotfarm.drives.model import MARKER
 from testbed.farm import Farm
+from testbed.plots import v1_name
 
 NewFarm = Callable[..., Farm]
 PutV1 = Callable[[Path, str], Path]
@@ -19,6 +21,14 @@ PutV1 = Callable[[Path, str], Path]
 def _replaced(options: list[str], old: str, new: str) -> str:
     assert old in " ".join(options)
     return shlex.join([new if option == old else option for option in options])
+
+
+def refusal(farm: Farm, size: int) -> str:
+    """Offer one more plot and return why it is refused, "" if it is not."""
+    with FakeSender(farm) as sender:
+        answer = sender.offer(v1_name("one more", k=32), size)
+    assert answer is not None
+    return str(answer.get("refusal", ""))
 
 
 def _sshd_is_down(farm: Farm) -> None:
@@ -60,7 +70,7 @@ def _command_is_something_else(farm: Farm) -> None:
         (_name_is_unknown, ["cannot reach no-such-nas.invalid by ssh", "check the name in [nas] hosts"]),
         (_command_is_missing, ["receive_plot.sh", "[nas] receive_command"]),
         (_nas_is_misconfigured, ["[drives] polizy", "policy"]),
-        (_command_is_something_else, ["said nothing within"]),
+        (_command_is_something_else, ["[nas] receive_command"]),
     ],
 )
 def test_a_nas_that_cannot_be_used(
@@ -107,8 +117,8 @@ def test_a_nas_without_room(new_farm: NewFarm, put_v1: PutV1) -> None:
     put_v1(farm.plots, "too large")
     manifest = names_and_digests(farm)
     run = farm.plot_manager()
-    assert "refused by the NAS: 127.0.0.1: no drive can take 4." in run.stderr
-    assert "drive1, drive2, drive3: " in run.stderr
+    assert refusal(farm, 4 * 2**20) == "no drive"
+    assert "drive1, drive2, drive3: " in run.stderr, "it says of each drive why"
     assert run.returncode == 1  # it waits for a later run
     audit(farm, manifest)
     assert len(farm.waiting()) == 1
@@ -126,6 +136,7 @@ def test_offlined_and_missing_drives_are_passed_over(farm: Farm, put_v1: PutV1) 
     put_v1(farm.plots, "nowhere")
     manifest |= names_and_digests(farm)
     run = farm.plot_manager()
+    assert refusal(farm, 4 * 2**20) == "no drive"
     assert "drive1: offlined" in run.stderr
     assert "drive2, drive3: " in run.stderr
     audit(farm, manifest)
@@ -140,5 +151,7 @@ def test_the_daily_quota(new_farm: NewFarm, put_v1: PutV1) -> None:
     run = farm.plot_manager()
     assert len(farm.stored()) == 2, logs(farm)
     assert len(farm.waiting()) == 1
-    assert "the quota of 9.5 MiB in 24 hours is used up" in run.stderr
+    assert run.returncode == 1
+    assert refusal(farm, 4 * 2**20) == "daily quota"
+    assert refusal(farm, 2**20) == "", "what is left of it may be used"
     audit(farm, manifest)

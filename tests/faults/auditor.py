@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from pathlib import Path
 
 Manifest = Mapping[str, tuple[str, int]]  # file name -> SHA-256 and size in bytes
 _LISTENING = "0A"  # the state in /proc/net/tcp
+_PART = re.compile(r"(.*?)(\.[0-9a-f]{16})?\.part")  # NAME.part, or NAME.<arrival>.part
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Scope:
     ports: range = range(0)  # nobody may listen there
     spared: Collection[int] = ()  # processes that belong to the farm and stay, such as its sshd
     known_files: Collection[str] = field(default=(".plot_drive", "lost+found"))
+    spoilt: Collection[Path] = ()  # files on drives that the test itself has damaged: never a whole copy
 
 
 def manifest(paths: Iterable[Path]) -> dict[str, tuple[str, int]]:
@@ -44,6 +47,7 @@ def audit(noted: Manifest, scope: Scope, *, finished: bool = False) -> list[str]
     stored = [path for drive in scope.drives for path in _files(drive, scope.known_files)]
     whole = [path for path in stored if path.suffix != ".part"]
     parts = [path for path in stored if path.suffix == ".part"]
+    whole = [path for path in whole if path not in scope.spoilt]
     found = [*_unequal(noted, whole), *_twice(whole), *_lost(noted, whole, scope.sources), *_too_long(noted, parts)]
     if finished:
         found += [f"left behind: {path}" for path in parts]
@@ -80,7 +84,8 @@ def _lost(noted: Manifest, whole: Sequence[Path], sources: Sequence[Path]) -> li
 def _too_long(noted: Manifest, parts: Sequence[Path]) -> list[str]:
     found = []
     for part in parts:
-        name = part.name.removesuffix(".part")
+        fits = _PART.fullmatch(part.name)
+        name = fits[1] if fits else part.name
         if name not in noted:
             found.append(f"unfinished, and not a plot that was sent: {part}")
         elif part.stat().st_size > noted[name][1]:

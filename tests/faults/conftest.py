@@ -6,7 +6,7 @@ import pytest
 
 from testbed import farm
 
-_WITHOUT_A_PIPE = ("test_local_moves", "test_auditor")
+_WITHOUT_A_PIPE = ("test_local_moves", "test_local_kills", "test_auditor")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

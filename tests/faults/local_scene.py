@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from plotfarm.base.checkpoints import STOP_AT
-from testbed.farm import Farm
+from testbed.farm import Farm, Side
 from tests.faults import auditor
 from tests.faults.scene import LIMITS, Scene, wait_for
 
@@ -25,22 +25,28 @@ class LocalScene(Scene):
         self.near, self.far = near, far
 
     @property
+    def sender(self) -> Side:
+        """The side that the plots come from."""
+        return self.farm.nas
+
+    @property
     def scope(self) -> auditor.Scope:
         """Where the auditor looks."""
         return auditor.Scope([self.near, self.far], self.drives, [self.farm.nas.locks], str(self.farm.root))
 
     def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start move_local_plots.py, and do not wait."""
-        self.run = self.farm.start_move_local_plots(environment=environment, output=subprocess.DEVNULL)
+        together = {**self.environment, **(environment or {})}
+        self.run = self.farm.start_move_local_plots(environment=together, output=subprocess.DEVNULL)
 
     def stop_at(self, state: str) -> psutil.Process:
-        """Start it; return the process that stopped itself at `state`."""
+        """Start it; return the process that stopped itself at `state` (see Scene.start_and_stop_at)."""
         self.start({STOP_AT: state})
         return wait_for(self.stopped, f"nothing stopped at {state}", self)[0]
 
     def run_again(self) -> subprocess.CompletedProcess[str]:
         """Run it to its end."""
-        return self.farm.move_local_plots()
+        return self.farm.move_local_plots(environment=self.environment)
 
     def logs(self) -> str:
         """Return what it logged: for the messages of failing tests."""

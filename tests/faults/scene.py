@@ -15,7 +15,9 @@ from typing import TypeVar
 import psutil
 
 from plotfarm.base.checkpoints import STOP_AT
-from testbed.farm import Farm
+from plotfarm.base.state import State, Transfer
+from plotfarm.drives.quarantine import Quarantine
+from testbed.farm import Farm, Side
 from testbed.plots import PlotShop, v1_name
 from tests.faults import auditor
 
@@ -33,10 +35,17 @@ class Scene:
         self.drives = list(farm.drives if drives is None else drives)
         self.manifest: dict[str, tuple[str, int]] = {}
         self.run: subprocess.Popen[str] | None = None
+        self.environment: dict[str, str] = {}  # of every run
+        self.nas_environment: dict[str, str] = {}  # of every session
 
     def add(self, *plots: Path) -> None:
         """Note plots in the manifest, before anything can happen to them."""
         self.manifest |= auditor.manifest(plots)
+
+    @property
+    def sender(self) -> Side:
+        """The side that the plots come from."""
+        return self.farm.plotter
 
     @property
     def scope(self) -> auditor.Scope:
@@ -44,24 +53,53 @@ class Scene:
         farm = self.farm
         daemon = farm.sshd.daemon
         return auditor.Scope(
-            [farm.plots], self.drives, [farm.nas.locks, farm.plotter.locks], str(farm.root), farm.ports,
-            [] if daemon is None else [daemon],
-        )  # fmt: skip
+            sources=[farm.plots],
+            drives=self.drives,
+            locks=[farm.nas.locks, farm.plotter.locks],
+            marker=str(farm.root),
+            ports=farm.ports,
+            spared=[] if daemon is None else [daemon],
+        )
 
     # ---- Getting somewhere ----
 
+    def set_segments(self, size: int) -> None:
+        """Have segments of so many bytes at both ends, so that small plots have several."""
+        segments = {"PLOT_MANAGER_SEGMENT_BYTES": str(size)}
+        self.environment |= segments
+        self.nas_environment |= segments
+        self.farm.set_nas_environment(self.nas_environment)
+
     def start(self, environment: Mapping[str, str] | None = None) -> None:
         """Start plot_manager.py, and do not wait."""
-        self.run = self.farm.start_plot_manager(environment=environment, output=subprocess.DEVNULL)
+        together = {**self.environment, **(environment or {})}
+        self.run = self.farm.start_plot_manager(environment=together, output=subprocess.DEVNULL)
 
     def start_and_stop_at(self, side: str, state: str) -> psutil.Process:
-        """Start plot_manager.py; return the process that stopped itself at `state` (side: `plotter` or `nas`)."""
+        """Start plot_manager.py; return the process that stopped itself at `state` (side: `plotter` or `nas`).
+
+        A state such as `before:Send#2` is reached when it comes for the second time.
+        """
         stop = {STOP_AT: state}
-        self.farm.set_nas_environment(stop if side == "nas" else {})
+        self.farm.set_nas_environment({**self.nas_environment, **(stop if side == "nas" else {})})
         self.start(stop if side == "plotter" else None)
         stopped = wait_for(self.stopped, f"nothing stopped at {state}", self)
-        self.farm.set_nas_environment({})  # read again only by the next session
+        self.farm.set_nas_environment(self.nas_environment)  # read again only by the next session
         return stopped[0]
+
+    def wait_until_midway(self, size: int) -> None:
+        """Wait until so many bytes of a plot that is on its way are on a drive."""
+
+        def look() -> bool:
+            with contextlib.suppress(FileNotFoundError):
+                return any(part.stat().st_size >= size for part in self.parts())
+            return False
+
+        wait_for(look, f"there are no {size} bytes of any plot on a drive", self)
+
+    def parts(self) -> list[Path]:
+        """Return the parts on all drives."""
+        return [path for drive in self.drives for path in sorted(drive.glob("*.part"))]
 
     def stopped(self) -> list[psutil.Process]:
         """Return the farm's processes that are stopped."""
@@ -121,7 +159,23 @@ class Scene:
 
     def run_again(self) -> subprocess.CompletedProcess[str]:
         """Run the script of this scene to its end."""
-        return self.farm.plot_manager()
+        return self.farm.plot_manager(environment=self.environment)
+
+    def lift_quarantine(self) -> None:
+        """Let the owner put the drives online that are in quarantine."""
+        state = State(self.farm.nas.state)
+        try:
+            Quarantine(state.database)
+            rows = state.database.rows("SELECT drive_name FROM quarantined_drives", ())
+        finally:
+            state.close()
+        for (name,) in rows:
+            self.farm.drive_manager("-on", os.fsdecode(name))
+
+    def remove_stale_parts(self) -> None:
+        """Let the NAS remove what interrupted arrivals have left, as its cron line does when that is old enough."""
+        self.farm.nas.change({"receiving.part_age_hours": 0})
+        self.farm.drive_manager()
 
     def rest_and_finish(self) -> None:
         """After a fault: all ends by itself, nothing is wrong, and the next run finishes the work."""
@@ -133,6 +187,18 @@ class Scene:
         """Wait for the run that is on and return its exit status."""
         assert self.run is not None
         return self.run.wait(REST_SECONDS)
+
+    def transfers(self, side: Side | None = None) -> list[Transfer]:
+        """Return what a side, by itself the sending one, has recorded, the newest first."""
+        state = State((side or self.sender).state)
+        try:
+            return state.transfers()
+        finally:
+            state.close()
+
+    def result(self, side: Side | None = None) -> str:
+        """Return how the last transfer ended, as a side, by itself the sending one, has it: see transfer.outcomes."""
+        return next((transfer.result for transfer in self.transfers(side)), "")
 
     def logs(self) -> str:
         """Return what both sides logged: for the messages of failing tests."""
@@ -204,11 +270,11 @@ def _role(process: psutil.Process) -> str:
     above = parent.cmdline() if parent is not None else []
     name = os.path.basename(words[0]) if words else process.name()
     if "plotfarm.jobs.receive_plot" in words:
-        return "writer" if "plotfarm.jobs.receive_plot" in above else "receiver"
+        return "disk worker" if "plotfarm.jobs.receive_plot" in above else "receiver"
     if any(word.endswith("plot_manager.py") for word in words):
         return "stream" if any(word.endswith("plot_manager.py") for word in above) else "plot_manager"
     if any(word.endswith("move_local_plots.py") for word in words):
-        return "carrier" if any(word.endswith("move_local_plots.py") for word in above) else "move_local_plots"
+        return "mover" if any(word.endswith("move_local_plots.py") for word in above) else "move_local_plots"
     if name.startswith("nc"):
         return "listening nc" if "-l" in words else "sending nc"
     if name == "ssh":

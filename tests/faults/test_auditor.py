@@ -59,10 +59,14 @@ def stranger(scope: auditor.Scope) -> None:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (unequal, "not whole and equal"), (short, "not whole and equal"), (twice, "stored twice"), (lost, "LOST"),
-        (too_long, "longer than was offered"), (stranger, "not a plot that was sent"),
+        (unequal, "not whole and equal"),
+        (short, "not whole and equal"),
+        (twice, "stored twice"),
+        (lost, "LOST"),
+        (too_long, "longer than was offered"),
+        (stranger, "not a plot that was sent"),
     ],
-)  # fmt: skip
+)
 def test_a_fault_is_seen(fault: Callable[[auditor.Scope], None], words: str, scope: auditor.Scope) -> None:
     noted = auditor.manifest(scope.sources[0].iterdir())
     assert auditor.audit(noted, scope) == []

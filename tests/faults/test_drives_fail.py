@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from plotfarm.drives.model import MARKER
+from plotfarm.transfer.outcomes import Failure
 from testbed.farm import Farm
 from testbed.mounts import LoopDrive, mount_small, private_mounts, why_no_mounts
 from testbed.plots import PlotShop
@@ -57,13 +58,13 @@ def test_drive_is_full_in_mid_transfer(tmp_path: Path, shop: PlotShop, mounting:
         drive = made.drives[0]
         mount_small(drive, 12 * 2**20)
         (drive / MARKER).touch()
-        writer = made.start_and_stop_at("nas", "bytes:half")
+        receiver = made.start_and_stop_at("nas", "before:Pour")
         filler = drive / "plot-of-somebody-else"
         with contextlib.suppress(OSError):
             filler.write_bytes(bytes(12 * 2**20))
-        resume(writer)
+        resume(receiver)
         assert made.status() == 1
-        assert "No space left on device" in made.farm.nas.log_text()
+        assert made.result() == Failure.DRIVE_FULL, made.logs()
         made.rest()
         assert names(drive) == [filler.name]
         filler.unlink()
@@ -74,11 +75,11 @@ def test_drive_is_full_in_mid_transfer(tmp_path: Path, shop: PlotShop, mounting:
 @pytest.mark.root
 def test_room_is_reserved_before_the_first_byte(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
     with mounted_farm(tmp_path, shop) as (made, drives):
-        writer = made.start_and_stop_at("nas", "part:created")
+        receiver = made.start_and_stop_at("nas", "after:AllocatePart")
         filler = drives[0].place / "filler"
         with contextlib.suppress(OSError):
             filler.write_bytes(bytes(DRIVE_BYTES))
-        resume(writer)
+        resume(receiver)
         assert made.status() == 0, made.logs()
         filler.unlink()
         made.rest()
@@ -97,8 +98,8 @@ def test_write_error_in_mid_transfer(tmp_path: Path, shop: PlotShop) -> None:
         receive = made.farm.root / "receive_plot.sh"
         unlimited = receive.read_text()
         receive.write_text(unlimited.replace("exec ", "ulimit -f 4096\nexec "))
-        assert made.farm.plot_manager().returncode == 1
-        assert "File too large" in made.farm.nas.log_text()
+        assert made.run_again().returncode == 1
+        assert made.result() == Failure.DRIVE_FULL, made.logs()
         made.rest()
         assert names(drive) == []
         made.audit()
@@ -114,9 +115,8 @@ def test_drive_is_not_mounted(tmp_path: Path, shop: PlotShop, mounting: None) ->
     with mounted_farm(tmp_path, shop) as (made, drives):
         for drive in drives:
             drive.unmount()
-        made.farm.plot_manager()
+        assert made.run_again().returncode == 1
         made.rest()
-        assert "no drive can take" in made.farm.nas.log_text()
         assert [list(drive.place.iterdir()) for drive in drives] == [[], []]
         made.audit()
         for drive in drives:
@@ -125,30 +125,31 @@ def test_drive_is_not_mounted(tmp_path: Path, shop: PlotShop, mounting: None) ->
 
 
 @pytest.mark.root
-@pytest.mark.parametrize("state", ["part:created", "bytes:half", "part:synced"])
+@pytest.mark.parametrize("state", ["after:CreatePart", "before:Pour", "after:SyncPart"])
 def test_drive_is_unmounted_during_the_transfer(state: str, tmp_path: Path, shop: PlotShop, mounting: None) -> None:
     with mounted_farm(tmp_path, shop) as (made, drives):
-        writer = made.start_and_stop_at("nas", state)
+        receiver = made.start_and_stop_at("nas", state)
         drives[0].unmount(lazily=True)
-        resume(writer)
+        resume(receiver)
         assert made.status() == 1
-        assert "was unmounted during the transfer" in made.farm.nas.log_text()
+        assert made.result() == Failure.UNMOUNTED, made.logs()
         made.rest()
         assert list(drives[0].place.iterdir()) == []  # nothing under the mountpoint
         made.audit()
         made.finish()  # to the other drive
         drives[0].mount()
-        assert names(drives[0].place) == []  # the writer took its NAME.part away
+        made.remove_stale_parts()
+        made.audit(finished=True)
 
 
 def test_marker_is_missing(tmp_path: Path, shop: PlotShop) -> None:
     with one_plot(tmp_path, shop) as made:
         for drive in made.drives:
             (drive / MARKER).unlink()
-        made.farm.plot_manager()
+        assert made.run_again().returncode == 1
         made.rest()
         assert [list(drive.iterdir()) for drive in made.drives] == [[], [], []]
-        assert "part:created" not in made.farm.nas.log_text()  # not even for a while
+        assert "CreatePart" not in made.farm.nas.log_text()  # not even for a while
         made.audit()
         for drive in made.drives:
             (drive / MARKER).touch()
@@ -157,31 +158,35 @@ def test_marker_is_missing(tmp_path: Path, shop: PlotShop) -> None:
 
 def test_marker_is_removed_during_the_transfer(tmp_path: Path, shop: PlotShop) -> None:
     with one_plot(tmp_path, shop) as made:
-        writer = made.start_and_stop_at("nas", "part:synced")
+        receiver = made.start_and_stop_at("nas", "after:SyncPart")
         (made.drives[0] / MARKER).unlink()
-        resume(writer)
+        resume(receiver)
         assert made.status() == 1
-        assert "was unmounted during the transfer" in made.farm.nas.log_text()
-        made.rest_and_finish()
-        assert names(made.drives[0]) == []  # to another drive
+        assert made.result() == Failure.UNMOUNTED, made.logs()
+        made.rest()
+        made.audit()
+        assert made.run_again().returncode == 0, made.logs()  # to another drive
+        (made.drives[0] / MARKER).touch()
+        made.remove_stale_parts()
+        made.audit(finished=True)
 
 
 # ---- Hangs ----
 
 
-# While the receiver tries to end a writer that hangs, which takes up to 4 seconds, it sends no beat.
+# While the receiver tries to end a disk worker that hangs, which takes up to 4 seconds, it sends no heartbeat.
 PATIENT = {"transfer__silence_seconds": 8}
 
 
-def freeze_at(state: str, made: Scene, drive: LoopDrive) -> None:
-    """Let the drive hang at `state`, and see the run go on without it; only the writer is stuck."""
-    writer = made.start_and_stop_at("nas", state)
+def freeze_at(state: str, made: Scene, drive: LoopDrive, failure: Failure) -> None:
+    """Let the drive hang at `state`, and see the run fail and go on without it; only the disk worker is stuck."""
+    receiver = made.start_and_stop_at("nas", state)
+    worker = made.victim("disk worker")
     drive.freeze()
-    resume(writer)
+    resume(receiver)
     assert made.status() == 1
-    assert "the NAS could not take it" in made.farm.plotter.log_text(), made.logs()
-    stuck = [process.pid for process in made.roles().get("writer", []) + made.roles().get("receiver", [])]
-    assert stuck == [writer.pid], made.logs()
+    assert made.result() == failure, made.logs()
+    wait_for(lambda: [process.pid for process in made.processes()] == [worker.pid], "others are stuck too", made)
     made.audit()
 
 
@@ -189,14 +194,16 @@ def freeze_at(state: str, made: Scene, drive: LoopDrive) -> None:
 def test_drive_hangs(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
     with mounted_farm(tmp_path, shop, **PATIENT) as (made, drives):
         (plot,) = made.manifest
-        freeze_at("bytes:half", made, drives[0])
-        done = made.farm.plot_manager()
+        freeze_at("before:TrimPart", made, drives[0], Failure.HANGS)
+        done = made.run_again()
         assert done.returncode == 0, made.logs()
         assert names(drives[1].place) == [plot]  # the drive that hangs is passed over
         drives[0].thaw()
         made.rest()
-        assert names(drives[0].place) == [f"{plot}.part"]  # its writer never ran another line
+        (part,) = names(drives[0].place)
+        assert part.endswith(".part")  # its disk worker never ran another line
         made.audit()
+        made.remove_stale_parts()
         drives[1].unmount()
         made.drives = [drives[0].place]
         made.manifest.clear()
@@ -205,17 +212,17 @@ def test_drive_hangs(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
 
 
 @pytest.mark.root
-def test_drive_hangs_while_it_publishes(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
-    # A rename that has begun cannot be called back: the plot must not go to another drive as well.
+@pytest.mark.parametrize("state", ["before:LinkPart", "before:UnlinkPart"])
+def test_drive_hangs_while_it_publishes(state: str, tmp_path: Path, shop: PlotShop, mounting: None) -> None:
+    # A link that has begun cannot be called back: the plot must not go to another drive as well.
     with mounted_farm(tmp_path, shop, **PATIENT) as (made, drives):
         (plot,) = made.manifest
-        freeze_at("part:synced", made, drives[0])
-        made.farm.plot_manager()
-        assert "it may appear yet on a drive that hangs" in made.farm.nas.log_text(), made.logs()
+        freeze_at(state, made, drives[0], Failure.OUTCOME_UNKNOWN)
+        assert made.run_again().returncode == 1
         assert names(drives[1].place) == []
         drives[0].thaw()
-        wait_for(lambda: not made.busy(), "the writer does not end", made)
-        assert names(drives[0].place) == [plot]  # whole, and on the drive before it was renamed
+        wait_for(lambda: not made.busy(), "the disk worker does not end", made)
+        assert plot in names(drives[0].place)  # whole, and on the drive before it was linked
         made.audit()
         made.finish()
 
@@ -227,9 +234,9 @@ def test_drive_hangs_while_it_publishes(tmp_path: Path, shop: PlotShop, mounting
 def test_drive_gives_back_other_bytes(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
     with mounted_farm(tmp_path, shop, transfer__verify="readback") as (made, drives):
         content = next(made.farm.plots.iterdir()).read_bytes()
-        writer = made.start_and_stop_at("nas", "part:synced")
+        receiver = made.start_and_stop_at("nas", "after:SyncPart")
         drives[0].flip(content[2 * 2**20 : 2 * 2**20 + 1024])
-        resume(writer)
+        resume(receiver)
         assert made.status() == 1
-        assert "the drive gives back other bytes" in made.farm.nas.log_text()
+        assert made.result() == Failure.SAMPLE_DIFFERED, made.logs()
         made.rest_and_finish()

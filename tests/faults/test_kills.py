@@ -1,72 +1,47 @@
-"""kill -9 of every process of a transfer, at every named state where it exists."""
+"""kill -9 of every process of a transfer, before and after every step of both ends.
+
+Which steps there are comes from the code, and what a kind of journey does from a real one: see journeys.py.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from testbed.plots import PlotShop
+from tests.faults.journeys import Side
+from tests.faults.kills import everything, kill_each, kill_one, sample
 from tests.faults.scene import one_plot
 
-ENDS = ("plot_manager", "stream", "ssh", "ssh master", "sshd session", "receiver")  # there for the whole conversation
-WRITING = (*ENDS, "writer")
-FLOWING = (*WRITING, "sending nc", "listening nc")
 
-# side that stops itself, state, and who can be killed there
-STATES = [
-    ("plotter", "offer:sent", ENDS),
-    ("nas", "offer:received", ENDS),
-    ("nas", "part:created", WRITING),
-    ("nas", "listening", (*WRITING, "listening nc")),
-    ("nas", "token:seen", FLOWING),
-    ("plotter", "bytes:half", FLOWING),
-    ("nas", "bytes:half", FLOWING),
-    ("plotter", "sent:sent", ("plot_manager", "stream", "ssh", "ssh master")),
-    ("nas", "digest:equal", WRITING),
-    ("nas", "part:synced", WRITING),
-    ("nas", "publish:renamed", WRITING),
-    ("nas", "publish:synced", WRITING),
-    ("nas", "stored:recorded", ENDS),
-    ("nas", "stored:sent", ("ssh master", "sshd session", "receiver")),
-    ("plotter", "stored:received", ("plot_manager", "stream", "ssh master")),
-    ("plotter", "source:removed", ("plot_manager", "ssh master")),
-]
-ALWAYS = {
-    ("part:created", "writer"), ("listening", "listening nc"), ("token:seen", "receiver"),
-    ("bytes:half", "plot_manager"), ("bytes:half", "sending nc"),
-    ("bytes:half", "stream"), ("stored:received", "stream"), ("bytes:half", "ssh master"),
-    ("digest:equal", "sshd session"), ("part:synced", "writer"), ("publish:renamed", "writer"),
-    ("publish:renamed", "plot_manager"), ("stored:recorded", "receiver"), ("stored:received", "plot_manager"),
-    ("source:removed", "plot_manager"), ("offer:received", "ssh"),
-}  # fmt: skip
+def _cases(*, is_sample: bool) -> list[object]:
+    return [
+        pytest.param(side, when, effect, id=f"{side} {when} {effect}")
+        for side in (Side.PLOTTER, Side.NAS)
+        for effect, when in (sample(side) if is_sample else everything(side))
+    ]
 
 
-def _cases() -> Sequence[object]:
-    cases = []
-    for side, state, victims in STATES:
-        for victim in victims:
-            shown_always = (state, victim) in ALWAYS and (state, side) != ("bytes:half", "nas")
-            marks = () if shown_always else pytest.mark.long
-            cases.append(pytest.param(side, state, victim, marks=marks, id=f"{side} at {state}: {victim}"))
-    return cases
+@pytest.mark.pipe("netcat")
+@pytest.mark.parametrize(("side", "when", "effect"), _cases(is_sample=True))
+def test_kill(side: Side, when: str, effect: str, tmp_path: Path, shop: PlotShop) -> None:
+    kill_one(side, effect, when, tmp_path, shop)
 
 
-@pytest.mark.parametrize(("side", "state", "victim"), _cases())
-def test_kill_at(side: str, state: str, victim: str, tmp_path: Path, shop: PlotShop, pipe: str) -> None:
-    if victim.endswith(" nc") and pipe == "direct":
-        pytest.skip("there is no netcat in a direct pipe")
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("side", "when", "effect"), _cases(is_sample=False))
+def test_kill_of_everybody_in_turn(side: Side, when: str, effect: str, tmp_path: Path, shop: PlotShop) -> None:
+    print(f"{kill_each(side, effect, when, tmp_path, shop)} kills, and every plot is stored once")
+
+
+@pytest.mark.parametrize("state", ["before:Pour", "before:SyncPart"])
+def test_a_disk_worker_dies_with_its_receiver(state: str, tmp_path: Path, shop: PlotShop) -> None:
     with one_plot(tmp_path, shop) as scene:
-        scene.start_and_stop_at(side, state)
-        scene.victim(victim).kill()
-        scene.rest_and_finish()
-
-
-@pytest.mark.parametrize("state", ["bytes:half", "part:synced"])
-def test_a_writer_dies_with_its_receiver(state: str, tmp_path: Path, shop: PlotShop) -> None:
-    with one_plot(tmp_path, shop) as scene:
-        writer = scene.start_and_stop_at("nas", state)
+        scene.start_and_stop_at("nas", state)
+        worker = scene.victim("disk worker")
+        worker.suspend()
         scene.victim("receiver").kill()
-        writer.wait(5)  # it is stopped, and nobody wakes it: the kernel ends it
+        worker.wait(5)  # it is stopped, and nobody wakes it: the kernel ends it
         scene.rest_and_finish()

@@ -18,7 +18,7 @@ from tests.faults.scene import LIMITS, Scene, scene, unknown_plot, wait_for
 PLOTS = 3  # of 4 MB, and one that takes a while
 LARGE_BYTES = 40 * 2**20
 LATEST_SECONDS = 2.0  # after plot_manager.py has begun: by then a run is in the midst of its plots
-SHORT_LIVED = ("writer", "sending nc", "listening nc")  # there for a moment only: waited for
+SHORT_LIVED = ("disk worker", "sending nc", "listening nc")  # there for a moment only: waited for
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,10 @@ import pytest
 
 from plotfarm.base.locks import Lock
 from plotfarm.drives import asking
-from plotfarm.drives.model import MARKER, Drive, lock_name
+from plotfarm.drives.model import MARKER, NO_FILE, Drive, lock_name
 from plotfarm.drives.opening import is_still_mounted, open_mounted
 from plotfarm.drives.probe import probe
+from plotfarm.plots.parts import PartFacts, lock_part, part_name, write_facts
 from testbed.mounts import why_no_mounts
 
 # Holds a lock; with the word `until-wanted` only until somebody waits for it, and says what files that one has open.
@@ -76,8 +77,7 @@ def no_helper_left(besides: int | None = None) -> bool:
 def test_room_and_names(drives, tmp_path):
     place = Path(drives[1].mountpoint)
     (place / "a.plot").write_bytes(b"x" * 5000)
-    with (place / "b.plot.part").open("wb") as part:
-        part.truncate(10**9)
+    (place / "b.plot.part").write_bytes(b"foreign")
     (place / "c.plot").symlink_to("a.plot")
     (place / "d.plot").mkdir()
     readings = probe(drives, ["a.plot", "b.plot", "c.plot", "d.plot"], 20, tmp_path / "locks")
@@ -86,11 +86,43 @@ def test_room_and_names(drives, tmp_path):
     assert [reading.problem for reading in readings] == ["", "", ""]
     assert readings[1].total_bytes == room.f_blocks * room.f_frsize
     assert abs(readings[1].free_bytes - room.f_bavail * room.f_frsize) < 10**9
-    assert readings[1].found == {"a.plot": 5000, "b.plot.part": 10**9}
-    assert readings[1].allocated["b.plot.part"] == 0, "a sparse part file takes no room yet"
-    assert readings[1].allocated["a.plot"] >= 5000
+    assert readings[1].found == {"a.plot": 5000, "c.plot": NO_FILE, "d.plot": NO_FILE}
     assert readings[0].found == {}
+    assert [reading.parts for reading in readings] == [(), (), ()], "a foreign .part is none of this suite's"
     assert no_helper_left()
+
+
+def test_parts_are_listed_with_what_they_say_of_themselves(drives, tmp_path):
+    place, facts = Path(drives[1].mountpoint), PartFacts("rig1", 10**6, "ab" * 32)
+    alive, dead = (place / part_name("a.plot", digit * 16) for digit in "ad")
+    dead.touch()
+    with alive.open("w+b") as file:
+        keeps_facts = write_facts(file.fileno(), facts)
+        os.posix_fallocate(file.fileno(), 0, 1 << 20)
+        os.truncate(file.fileno(), 5000)
+        assert lock_part(file.fileno())
+        first, second, third = probe(drives, [], 20, tmp_path / "locks")
+    assert first.parts == third.parts == ()
+    parts = {part.name: part for part in second.parts}
+    assert set(parts) == {alive.name, dead.name}
+    found = parts[alive.name]
+    assert (found.plot, found.arrival, found.size, found.is_alive) == ("a.plot", "a" * 16, 5000, True)
+    assert found.facts == (facts if keeps_facts else None)
+    assert found.allocated_bytes >= 5000
+    assert (parts[dead.name].is_alive, parts[dead.name].facts, parts[dead.name].allocated_bytes) == (False, None, 0)
+
+
+def test_a_drive_that_is_left_out_is_not_touched(drives, tmp_path):
+    locks = tmp_path / "locks"
+    left_out = [drives[0].identity, drives[2].identity]
+    readings = probe(drives, ["a.plot"], 20, locks, leave_out=left_out)
+    assert [reading.drive for reading in readings] == drives
+    assert [(reading.problem, reading.total_bytes > 0) for reading in readings] == [
+        ("not asked", False), ("", True), ("not asked", False),
+    ]  # fmt: skip
+    assert [reading.was_asked for reading in readings] == [False, True, False]
+    assert [path.name for path in locks.iterdir()] == [lock_name("probe", drives[1].identity)]
+    assert [reading.problem for reading in probe(drives[:1], [], 20, locks, leave_out=left_out)] == ["not asked"]
 
 
 def test_problems_are_answers(drives, tmp_path):

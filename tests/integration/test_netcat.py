@@ -17,10 +17,16 @@ import pytest
 
 from plotfarm.base.errors import CommandFailed, TransferFailed
 from plotfarm.base.locks import Lock
-from plotfarm.transfer.netcat import NetcatListener, find_netcat, free_port, stale_listeners
+from plotfarm.transfer.addresses import AllowedClients
+from plotfarm.transfer.effects import Stopped
+from plotfarm.transfer.netcat import NetcatListener, NetcatPipe, find_netcat, stale_listeners
+from plotfarm.transfer.outcomes import Failure
+from plotfarm.transfer.pipe import PipeLost
+from plotfarm.transfer.ports import free_port
 from testbed.plots import CHECKOUT
 from testbed.ports import take_port_range
 
+LOCAL = AllowedClients("127.0.0.1", "127.0.0.1")
 FLAVOURS = {"nc.openbsd": "openbsd", "nc.traditional": "traditional"}
 
 
@@ -53,26 +59,25 @@ def test_what_is_no_netcat(setting: str) -> None:
 
 
 def test_a_listener_hands_over_what_arrives(netcat: tuple[str, str], ports: range) -> None:
-    listener = NetcatListener(*netcat, "127.0.0.1", ports[0])
+    listener = NetcatListener(*netcat, "127.0.0.1", ports[0], LOCAL)
     try:
         listener.wait_until_listening()
         with socket.create_connection(("127.0.0.1", ports[0])) as connection:
             connection.sendall(b"hello")
         assert os.read(listener.pipe, 100) == b"hello"
         assert os.read(listener.pipe, 100) == b""
-        assert "127.0.0.1" in listener.peer()
     finally:
         listener.close()
 
 
 def test_it_is_bound_to_its_address_only(netcat: tuple[str, str], ports: range) -> None:
-    listener = NetcatListener(*netcat, "127.0.0.2", ports[0])
+    listener = NetcatListener(*netcat, "127.0.0.2", ports[0], LOCAL)
     try:
         listener.wait_until_listening()
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", ports[0]))
         listening = [each.laddr for each in psutil.net_connections("tcp") if each.status == psutil.CONN_LISTEN]
-        assert [address.ip for address in listening if address.port == ports[0]] == ["127.0.0.2"]
+        assert [address.ip for address in listening if address and address.port == ports[0]] == ["127.0.0.2"]
     finally:
         listener.close()
     with pytest.raises(ConnectionRefusedError):
@@ -80,7 +85,7 @@ def test_it_is_bound_to_its_address_only(netcat: tuple[str, str], ports: range) 
 
 
 def test_a_foreign_address_is_an_error(netcat: tuple[str, str], ports: range) -> None:
-    listener = NetcatListener(*netcat, "192.0.2.1", ports[0])
+    listener = NetcatListener(*netcat, "192.0.2.1", ports[0], LOCAL)
     try:
         with pytest.raises(TransferFailed, match=r"netcat could not listen: .*assign"):
             listener.wait_until_listening()
@@ -88,12 +93,70 @@ def test_a_foreign_address_is_an_error(netcat: tuple[str, str], ports: range) ->
         listener.close()
 
 
+# Arguments that would make a netcat run a command, listen for ever, or come where it may not.
+HOSTILE = [
+    ("-lcid", "4040", "nc.traditional"),
+    ("-lk", "4040", "nc.openbsd"),
+    ("127.0.0.1", "-e/bin/sh", "nc.traditional"),
+    ("127.0.0.1", "22", "nc"),
+    ("127.0.0.1", "01024", "nc"),
+    ("127.0.0.1", "65536", "nc"),
+    ("127.0.0.1", "99999999999999999999", "nc"),
+    ("127.0.0.1", "4040;id", "nc"),
+    ("127.0.0.1", "a[$(id)]", "nc"),
+    ("127.0.0.1", "", "nc"),
+    ("", "4040", "nc"),
+    ("nas.example.org", "4040", "nc"),
+    ("127.0.0.1\n-lk", "4040", "nc"),
+    ("127.0.0.1 -lk", "4040", "nc"),
+    ("/run/some.socket", "4040", "nc"),
+    ("127.0.0.1", "4040", "-e"),
+    ("127.0.0.1", "4040", "nc -e /bin/sh"),
+    ("127.0.0.1", "4040"),
+    ("127.0.0.1", "4040", "nc", "-e/bin/sh"),
+    (),
+]
+
+
+@pytest.mark.parametrize("arguments", HOSTILE, ids=lambda each: " ".join(each) or "none")
+def test_send_plot_refuses_what_could_be_an_option(arguments: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [CHECKOUT / "send_plot.sh", *arguments], stdin=subprocess.DEVNULL, capture_output=True, timeout=20, check=False
+    )
+    assert done.returncode == 2
+    assert b"refused" in done.stderr
+
+
+def test_send_plot_brings_what_comes_in(netcat: tuple[str, str], ports: range) -> None:
+    with socket.create_server(("127.0.0.1", ports[0])) as server:
+        pipe = NetcatPipe("127.0.0.1", ports[0], netcat[0])
+        try:
+            connection, _ = server.accept()
+            with connection:
+                pipe.write(memoryview(b"bytes"))
+                pipe.close_input()
+                assert connection.makefile("rb").read() == b"bytes"
+            pipe.check()
+        finally:
+            pipe.close()
+
+
+def test_a_refused_connection_is_lost(netcat: tuple[str, str], ports: range) -> None:
+    pipe = NetcatPipe("127.0.0.1", ports[0], netcat[0])
+    try:
+        with pytest.raises(PipeLost):
+            pipe.check()
+    finally:
+        pipe.close()
+
+
 def test_two_at_once_get_two_ports(ports: range, tmp_path: Path) -> None:
     few = range(ports.start, ports.start + 2)
     with free_port(few, "127.0.0.1", tmp_path) as (first, _), free_port(few, "127.0.0.1", tmp_path) as (second, _):
         assert {first, second} == set(few)
-        with pytest.raises(TransferFailed, match="no port of"), free_port(few, "127.0.0.1", tmp_path):
+        with pytest.raises(Stopped) as caught, free_port(few, "127.0.0.1", tmp_path):
             pass
+        assert caught.value.failure is Failure.NO_PORT
     with free_port(few, "127.0.0.1", tmp_path) as (again, _):
         assert again in few
 
@@ -127,8 +190,10 @@ def test_many_at_once_never_share_a_port(ports: range, tmp_path: Path) -> None:
 # Starts a listener of the suite's, and waits to be killed.
 OWNER = """
 import sys, signal
+from plotfarm.transfer.addresses import AllowedClients
 from plotfarm.transfer.netcat import NetcatListener, find_netcat
-listener = NetcatListener(*find_netcat(sys.argv[1]), "127.0.0.1", int(sys.argv[2]))
+allowed = AllowedClients("127.0.0.1", "127.0.0.1")
+listener = NetcatListener(*find_netcat(sys.argv[1]), "127.0.0.1", int(sys.argv[2]), allowed)
 listener.wait_until_listening()
 print(listener._process.pid, flush=True)
 signal.pause()

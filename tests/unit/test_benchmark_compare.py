@@ -4,8 +4,19 @@ import dataclasses
 
 import pytest
 
-from benchmarks.compare import broken_promises, compare
-from benchmarks.results import Measured, Record, Run, Setting, Spread, UnreadableRecord, ratios, table
+from benchmarks.compare import broken_against_before, broken_promises, compare
+from benchmarks.results import (
+    AGAINST_BEFORE,
+    Measured,
+    Record,
+    Run,
+    Setting,
+    Spread,
+    UnreadableRecord,
+    pairs_table,
+    ratios,
+    table,
+)
 
 ONE = Setting(1, "loopback", False)
 FOUR = Setting(4, "veth", False)
@@ -188,6 +199,53 @@ def test_direct_is_not_slower_than_plot_sink(setting, sink, direct, broken):
 def test_table_has_a_row_for_each_contender():
     lines = table([reference(), measured("direct", throughput=[2.0], cpu=[0.5])], 10**9).splitlines()
     assert lines[2] == (
-        "| `pv` into `nc` (OpenBSD) | 0.10 | 0.10-0.10 | 1.00 (1.00-1.00) | 20.00 | 1.00 (1.00-1.00) | 0.09 |"
+        "| `pv` into `nc` (OpenBSD) | 0.10 | 0.10-0.10 | 1.00 (1.00-1.00) | 20.00 | 1.00 (1.00-1.00) | 0.09 | 0.00 |  |"
     )
     assert lines[3].startswith("| Chia Plot Manager, `pipe = direct` | 0.20 | 0.20-0.20 | 2.00 (2.00-2.00) | 10.00 |")
+
+
+NOTHING = Run(0.0, 0.0, 0.0)
+
+
+def against_before(now, before, fixed=NOTHING):
+    """Return a run of `direct` and of the version before, with these ratios to the reference and this fixed cost."""
+    return [
+        dataclasses.replace(measured(name, ONE, [throughput], [cost]), fixed=(fixed,))
+        for name, (throughput, cost) in (("direct", now), ("before-direct", before))
+    ]
+
+
+def test_fixed_cost_is_taken_off_each_round_but_never_all_of_it():
+    (run,) = against_before((1.0, 1.0), (1.0, 1.0), Run(4.0, 5.0, 15.0))[0].net
+    assert (run.journey, run.process, run.cpu) == (6.0, 6.0, 5.0)
+    (run,) = against_before((1.0, 1.0), (1.0, 1.0), Run(40.0, 50.0, 150.0))[0].net
+    assert min(run.journey, run.process, run.cpu) > 0
+
+
+def test_pairs_table_compares_round_by_round_with_and_without_the_fixed_cost():
+    runs = against_before((2.0, 0.5), (1.0, 1.0), Run(2.0, 2.0, 5.0))
+    lines = pairs_table(runs, AGAINST_BEFORE, 10**9).splitlines()
+    assert len(lines) == 3
+    assert "100 -> 200 | **2.00 (2.00-2.00)** | 20.00 -> 10.00 | **0.50 (0.50-0.50)**" in lines[2]
+    assert "125 -> 333 | **2.67 (2.67-2.67)** | 15.00 -> 5.00 | **0.33 (0.33-0.33)**" in lines[2]
+    assert pairs_table(runs, {"netcat": "before-netcat"}, 10**9) == ""
+
+
+@pytest.mark.parametrize(
+    ("now", "on_drives", "broken"),
+    [
+        ((0.98, 1.02), False, 0),
+        ((0.96, 1.02), False, 1),
+        ((0.96, 1.04), False, 2),
+        ((0.5, 0.84), True, 0),  # a drive's speed says nothing
+        ((0.98, 0.86), True, 1),
+    ],
+)
+def test_promises_against_the_version_before(now, on_drives, broken):
+    run = record(*against_before(now, (1.0, 1.0)))
+    assert len(broken_against_before(run, on_drives=on_drives)) == broken
+
+
+def test_fixed_costs_are_stored():
+    run = record(*against_before((1.0, 1.0), (1.0, 1.0), Run(4.0, 5.0, 15.0)))
+    assert Record.from_json(run.to_json()) == run

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from plotfarm.base.config.links import parse_links
 from plotfarm.base.state import Transfer
+from plotfarm.drives.model import Arrival
 from plotfarm.drives.speed import speeds
-from plotfarm.drives.turns import Ticket, next_turns
+from plotfarm.drives.turns import Ticket, next_turns, yields
 from plotfarm.transfer import pace
 from plotfarm.transfer.nas_choice import NasView, next_nas
 
@@ -54,6 +55,51 @@ def test_the_plotter_with_the_fewest_comes_first_then_who_waits_longest() -> Non
 def test_every_free_drive_is_given_to_somebody_who_waits(free: int, waiting: list[tuple[str, int]]) -> None:
     tickets = [Ticket(str(number), plotter, since) for number, (plotter, since) in enumerate(waiting)]
     assert len(next_turns(free, {"a": 2}, tickets)) == min(free, len(tickets))
+
+
+def test_of_plotters_with_as_many_the_one_comes_first_that_was_served_longest_ago() -> None:
+    tickets = [Ticket("1", "lately", 1.0), Ticket("2", "lately", 2.0), Ticket("3", "long ago", 9.0)]
+    assert next_turns(1, {}, tickets, {"lately": 50.0, "long ago": 20.0}) == {"3"}
+    assert next_turns(1, {}, tickets, {"lately": 50.0}) == {"3"}, "one that was never served"
+    assert next_turns(1, {"long ago": 1}, tickets, {"lately": 50.0}) == {"1"}, "the number on their way counts first"
+
+
+def under_way(plotter: str, since: float, drive: str) -> Arrival:
+    return Arrival("p.plot", 100, 50, drive, plotter, since, alive=True)
+
+
+MANY = [under_way("many", 10.0, "d1"), under_way("many", 30.0, "d2"), under_way("many", 20.0, "d3")]
+HUNGRY = Ticket("1", "hungry", 100.0)
+
+
+def yielding(arrivals: list[Arrival], tickets: list[Ticket], since: float, long_since: float = 0.0) -> list[str]:
+    """Return the drives whose arrivals make room."""
+    drives = [arrival.identity for arrival in arrivals]
+    return [drive for drive in drives if yields(drive, arrivals, tickets, since, long_since)]
+
+
+def test_a_plotter_with_nothing_gets_the_drive_of_the_arrival_that_has_the_least_to_lose() -> None:
+    assert yielding(MANY, [HUNGRY], since=100.0) == ["d2"]
+    assert yielding([*MANY, under_way("few", 99.0, "d4")], [HUNGRY], since=100.0) == ["d2"]
+
+
+@pytest.mark.parametrize(
+    ("tickets", "since"),
+    [([], 100.0), ([HUNGRY], 99.9), ([Ticket("1", "many", 0.0)], 100.0)],
+    ids=["nobody waits", "it has not waited long enough", "it has a drive already"],
+)
+def test_otherwise_nobody_yields(tickets: list[Ticket], since: float) -> None:
+    assert yielding(MANY, tickets, since) == []
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 99)), max_size=8),
+    st.lists(st.tuples(st.sampled_from("abcd"), st.integers(0, 99)), max_size=4),
+)
+def test_never_more_than_one_yields(arriving: list[tuple[str, int]], waiting: list[tuple[str, int]]) -> None:
+    arrivals = [under_way(plotter, since, f"d{number}") for number, (plotter, since) in enumerate(arriving)]
+    tickets = [Ticket(str(number), plotter, since) for number, (plotter, since) in enumerate(waiting)]
+    assert len(yielding(arrivals, tickets, since=50.0, long_since=20.0)) <= 1
 
 
 def test_links() -> None:

@@ -39,6 +39,8 @@ def test_an_empty_file_gives_the_defaults_with_paths_beside_the_scripts() -> Non
     assert config.testing.plot_directory == loader.CHECKOUT / "test_plots"
     assert config.drives == Drives()
     assert config.nas == Nas()
+    assert config.transfer.verify == "sample"
+    assert (config.receiving.lowest_mb_per_second, config.receiving.yield_seconds) == (2.0, 120.0)
     assert (loader.CHECKOUT / "plotfarm").is_dir()
 
 
@@ -72,6 +74,8 @@ minimum_free = 1.5 GiB
 directories = /tank/plots
 [receiving]
 daily_quota = 8 TB
+lowest_mb_per_second = 0
+yield_seconds = 30
 [testing]
 minimum_size = 0
 plot_directory = elsewhere
@@ -93,6 +97,8 @@ plot_directory = elsewhere
     assert config.drives.minimum_free_bytes == 3 * 2**29
     assert config.drives.directories == (Path("/tank/plots"),)
     assert config.receiving.daily_quota_bytes == 8 * 10**12
+    assert config.receiving.lowest_mb_per_second == 0.0
+    assert config.receiving.yield_seconds == 30.0
     assert config.testing.minimum_size_bytes == 0
     assert config.testing.plot_directory == loader.CHECKOUT / "elsewhere"
 
@@ -181,7 +187,9 @@ ports = 4139-4040
         ("transfer", "ports = 65000-65536", "from 1024 to 65535"),
         ("transfer", "data_address = nas", "one IP address of this host"),
         ("transfer", "data_address = 0.0.0.0", "one IP address of this host"),
-        ("transfer", "verify = maybe", "one of wire, readback is allowed"),
+        ("transfer", "verify = maybe", "one of wire, sample, readback is allowed"),
+        ("receiving", "lowest_mb_per_second = -1", "at least 0"),
+        ("receiving", "yield_seconds = 0.5", "at least 1"),
         ("transfer", "beat_seconds = nan", "a number of at least 0.05 is allowed"),
         ("transfer", "beat_seconds = 0.01", "a number of at least 0.05 is allowed"),
         ("transfer", "beat_seconds = 25", "silence_seconds = 45.0: more than twice beat_seconds (25)"),

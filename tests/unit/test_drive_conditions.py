@@ -13,11 +13,13 @@ from plotfarm.drives.conditions import (
     health_conditions,
     heat,
     presence_conditions,
+    quarantine_conditions,
     speed_conditions,
     unfit,
 )
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
+from plotfarm.drives.quarantine import Quarantined, QuarantineReason
 from plotfarm.drives.speed import Speed
 
 NOW = 1_700_000_000.0
@@ -174,6 +176,26 @@ def test_a_drive_that_takes_plots_slowly_is_told_of_and_the_others_are_not():
     found = speed_conditions([DRIVE, OTHER], speeds, {"uuid:6": GOOD})
     assert found == [Condition("slow", "uuid:6", WARNING, facts)]
     assert speed_conditions([DRIVE], {}, {}) == []
+
+
+# ---- Drives that lost data ----
+
+
+def test_a_drive_in_quarantine():
+    entry = Quarantined("uuid:6", "drive6", QuarantineReason.IO_ERROR, "fsync", 5, "a.plot", NOW, "sysfs:1", "boot")
+    facts = {
+        **NAMES, "reason": "io_error", "call": "fsync", "error": "Input/output error", "plot": "a.plot", "since": NOW,
+    }  # fmt: skip
+    found = quarantine_conditions([DRIVE, OTHER], {"uuid:6": entry}, {"uuid:6": GOOD})
+    assert found == [Condition("quarantined", "uuid:6", CRITICAL, facts)]
+    assert quarantine_conditions([DRIVE], {}, {}) == []
+
+
+def test_a_drive_in_quarantine_without_a_failed_call_and_known_by_another_name_now():
+    entry = Quarantined("uuid:6", "drive6", QuarantineReason.HOLES, "", 0, "a.plot", NOW, "sysfs:1", "boot")
+    (condition,) = quarantine_conditions([OTHER], {"uuid:7": entry}, {})
+    assert (condition.about, condition.facts["drive"]) == ("uuid:6", "drive7")
+    assert (condition.facts["reason"], condition.facts["error"], condition.facts["call"]) == ("holes", "", "")
 
 
 # ---- Missing and silent drives ----

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from plotfarm.drives.choose import DEFAULT_PLOT_BYTES, arriving_plot_bytes, in_order, judge, select
 from plotfarm.drives.model import Arrival, Drive, Reading
+from plotfarm.drives.quarantine import Quarantined, QuarantineReason
+from plotfarm.plots.parts import FoundPart, part_name
 
 PLOT = 100
 MINIMUM = 7
@@ -24,10 +26,19 @@ def arrival(number: int, size: int = PLOT, written: int = 0, alive: bool = True,
     return Arrival(plot, size, written, f"uuid:{number}", "plotter", 0.0, alive)
 
 
-def reading(number: int, free: int, problem: str = "", allocated: dict[str, int] | None = None) -> Reading:
+def part(allocated: int, plot: str = "p.plot", arrival_id: str = "a" * 16, alive: bool = True) -> FoundPart:
+    return FoundPart(part_name(plot, arrival_id), plot, arrival_id, None, allocated, allocated, 12, 1, alive, False)
+
+
+def reading(number: int, free: int, problem: str = "", parts: tuple[FoundPart, ...] = ()) -> Reading:
     if problem:
         return Reading(drive(number), problem)
-    return Reading(drive(number), "", 10_000, free, {}, allocated or {})
+    return Reading(drive(number), "", 10_000, free, parts=parts)
+
+
+def quarantined(number: int) -> Quarantined:
+    reason = QuarantineReason.IO_ERROR
+    return Quarantined(f"uuid:{number}", f"drive{number}", reason, "fsync", 5, "p.plot", 0.0, "sysfs:1", "boot")
 
 
 @st.composite
@@ -99,11 +110,44 @@ def test_a_drive_with_a_running_transfer_is_never_changed_away_from(farm, policy
 def test_room_is_never_counted_twice(free, size, on_drive, reported):
     """What the drive counts of the part file is gone from its free room already, whatever the lock says."""
     arriving = arrival(1, size, min(reported, size))
-    known = reading(1, free, allocated={"p.plot.part": on_drive})
+    known = reading(1, free, parts=(part(on_drive),))
     (verdict,) = judge([known], [arriving], (), PLOT, 0)
     assert verdict.room_bytes == free - max(0, size - on_drive)
     (unseen,) = judge([reading(1, free)], [arriving], (), PLOT, 0)
     assert unseen.room_bytes == free - (size - min(reported, size))
+
+
+def test_the_part_of_an_arrival_is_known_by_its_id_and_else_by_being_alive():
+    dead, others = part(10, arrival_id="d" * 16, alive=False), part(20, plot="q.plot", arrival_id="e" * 16)
+    found = reading(1, 1000, parts=(dead, others, part(30)))
+    (verdict,) = judge([found], [arrival(1)], (), PLOT, 0)
+    assert verdict.room_bytes == 1000 - (PLOT - 30)
+    (verdict,) = judge([found], [replace(arrival(1), arrival_id="d" * 16)], (), PLOT, 0)
+    assert verdict.room_bytes == 1000 - (PLOT - 10)
+    (verdict,) = judge([found], [replace(arrival(1, written=20), arrival_id="f" * 16)], (), PLOT, 0)
+    assert verdict.room_bytes == 1000 - (PLOT - 20), "its part is not there yet"
+
+
+def test_parts_without_an_arrival_hold_only_the_room_that_they_have_already():
+    (verdict,) = judge([reading(1, 1000, parts=(part(50, alive=False), part(40)))], [], (), PLOT, 0)
+    assert verdict.room_bytes == 1000
+
+
+def test_a_drive_in_quarantine_gets_no_plots_whatever_else_is_so():
+    left_out = Reading(drive(3), "not asked", was_asked=False)
+    readings = [reading(1, 5000), reading(2, 5000), left_out, reading(4, 5000)]
+    entries = {f"uuid:{number}": quarantined(number) for number in (1, 3, 4)}
+    verdicts = judge(readings, [arrival(1)], ["drive4"], PLOT, 0, {"uuid:1": "failing"}, entries)
+    assert [verdict.usable for verdict in verdicts] == [False, True, False, False]
+    assert [verdict.why for verdict in verdicts] == ["in quarantine", "room for 50 plots", "in quarantine", "offlined"]
+    assert [verdict.quarantine for verdict in verdicts] == [quarantined(1), None, quarantined(3), quarantined(4)]
+    assert [verdict.drive.name for verdict in in_order(verdicts, "fill", "")] == ["drive2"]
+    assert verdicts[0].room_plots == 49, "what is on it is told all the same"
+
+
+def test_a_drive_in_quarantine_that_does_not_answer_is_one_that_does_not_answer():
+    (verdict,) = judge([reading(1, 0, "not answering")], [], [], PLOT, 0, {}, {"uuid:1": quarantined(1)})
+    assert (verdict.usable, verdict.why, verdict.quarantine) == (False, "not answering", quarantined(1))
 
 
 def test_spread_takes_the_most_room_and_keeps_the_configured_within_one_plot():

@@ -64,6 +64,12 @@ def test_the_mount_table():
     assert covering("/mnt/enclosure0", table) == table[1]
 
 
+def test_only_a_line_feed_ends_a_line_of_the_mount_table():
+    place = "/mnt/a\vb\fc\x1cd\x85e\u2028f\rg"
+    (mounted,) = parse_mount_table(f"40 27 8:17 / {place} rw - xfs /dev/sdb1 rw\n")
+    assert mounted.mountpoint == place
+
+
 def test_octal_escapes_also_of_bytes_that_are_not_utf8():
     assert decode(r"a\040b\134c\011") == "a b\\c\t"
     assert decode(r"\303\244") == "ä"

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from plots_samples import real
 
+from plotfarm.plots.identity import FileIdentity
 from plotfarm.plots.plotfile import Candidate, PlotFileError, find_plots, look
 
 
@@ -19,7 +20,8 @@ def test_candidates_are_oldest_first_then_by_name(tmp_path: Path) -> None:
     listing = find_plots([second, first, first, tmp_path / "second" / ".." / "first"])
     assert [candidate.name for candidate in listing.candidates] == ["z.plot", "a.gplot", "b.plot2"]
     status = (first / "z.plot").stat()
-    assert listing.candidates[0] == Candidate(first, "z.plot", 5, 50 * 10**9, status.st_ino, status.st_dev)
+    assert listing.candidates[0] == Candidate(first, "z.plot", FileIdentity.of(status))
+    assert (listing.candidates[0].size, listing.candidates[0].mtime_ns) == (5, 50 * 10**9)
     assert listing.candidates[0].path.read_bytes() == b"12345"
     assert listing.passed_over == []
     assert listing.problems == []

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import io
 import json
+import time
+from dataclasses import replace
+
+import pytest
 
 from plotfarm.drives.choose import Choice
 from plotfarm.drives.model import Drive, Verdict
-from plotfarm.reports.explain import as_json, as_text, reasons_in_short, wants_colour
+from plotfarm.drives.quarantine import Quarantined, QuarantineReason
+from plotfarm.reports.explain import as_json, as_text, quarantine_in_words, reasons_in_short, wants_colour
 
 
 def verdict(number: int, why: str, plots: int = 0, total: int = 12 * 10**12) -> Verdict:
@@ -91,6 +96,44 @@ def test_json_has_the_same_facts():
     ]  # fmt: skip
     assert facts["drives"][1]["why"] == CHOSEN.why
     assert facts["drives"][2]["room_plots"] == 3
+
+
+NOON = time.mktime((2026, 11, 24, 12, 3, 0, 0, 0, -1))
+LOST = Quarantined("uuid:20", "drive20", QuarantineReason.IO_ERROR, "fsync", 5, "a.plot", NOON, "sysfs:1", "boot")
+REMEDY = "it ends when the drive is mounted anew, this host restarts, or: drive_manager.py -on drive20"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({}, "Input/output error on fsync while a.plot was written"),
+        ({"errno": 28, "call": "write back"}, "No space left on device on write back while a.plot was written"),
+        ({"reason": QuarantineReason.HOLES}, "a.plot had holes although all of it had been written"),
+        ({"reason": QuarantineReason.SAMPLE_DIFFERED}, "what was read back of a.plot was not what had been written"),
+    ],
+)
+def test_a_quarantine_in_words(changes, why):
+    said = quarantine_in_words(replace(LOST, **changes), "drive20", NOON + 60)
+    assert said == f"in quarantine since 12:03: {why}; {REMEDY}"
+
+
+def test_a_quarantine_of_another_day_has_its_date():
+    assert quarantine_in_words(LOST, "drive20", NOON + 86400).startswith("in quarantine since 2026-11-24 12:03: ")
+
+
+def test_a_quarantine_is_explained_in_the_table_and_counted_by_itself():
+    lost = replace(verdict(20, "in quarantine"), quarantine=LOST)
+    choice = Choice("", None, (*VERDICTS[:1], lost), "fill", 1, False)
+    assert f"Input/output error on fsync while a.plot was written; {REMEDY}" in as_text(choice)
+    full, quarantined = json.loads(as_json(choice))["drives"]
+    assert full["quarantine"] is None
+    assert quarantined["quarantine"] == {
+        "reason": "io_error", "call": "fsync", "error": "Input/output error", "plot": "a.plot", "since": NOON,
+    }  # fmt: skip
+    assert quarantined["why"].endswith(REMEDY)
+    assert reasons_in_short(choice.verdicts) == "1 full, 1 in quarantine"
+    offlined = Choice("", None, (replace(lost, why="offlined"),), "fill", 1, False)
+    assert "offlined; in quarantine since" in as_text(offlined)
 
 
 def test_a_mountpoint_cannot_write_to_the_terminal():

@@ -31,20 +31,26 @@ from reports_samples import (
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Chia, Coins, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
 from plotfarm.base.secret import Secret
-from plotfarm.base.state import Room, State
+from plotfarm.base.state import Room, State, Transfer
 from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.log_reader import Place, Read, read_new
 from plotfarm.drives.choose import Choice
-from plotfarm.drives.conditions import health_conditions, presence_conditions, speed_conditions
+from plotfarm.drives.conditions import (
+    health_conditions,
+    presence_conditions,
+    quarantine_conditions,
+    speed_conditions,
+)
 from plotfarm.drives.model import Reading, Verdict
+from plotfarm.drives.quarantine import Quarantined, QuarantineReason
 from plotfarm.drives.speed import Speed
 from plotfarm.jobs.after_run import tell
 from plotfarm.jobs.coin_sources import ask_wallet, watch_log
 from plotfarm.jobs.deliver import refused_recipients
 from plotfarm.jobs.look_after import look_after
 from plotfarm.jobs.move_plots import directories_on_drives
-from plotfarm.jobs.sending_trouble import Trouble, tell_of_trouble
+from plotfarm.jobs.sending_trouble import Trouble, mismatch_conditions, tell_of_trouble
 from plotfarm.jobs.stock import Stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.alerts import AlertBook
@@ -401,7 +407,7 @@ def kinds_in_the_code():
 
 
 def ill_drives():
-    """The conditions of drives: hot, failing, with new errors, silent, slow, missing and hanging."""
+    """The conditions of drives: hot, failing, with new errors, silent, slow, in quarantine, missing and hanging."""
     healths = [
         health(0, celsius=54, highest_celsius=57), health(1, assessment="FAIL", reallocated=7),
         health(2, pending=9), health(3, problem="it does not open"),
@@ -411,6 +417,9 @@ def ill_drives():
     before = {drives[2].identity: [health(2, pending=1), healths[2]]}
     yield from health_conditions(drives, by_identity, before, {}, Smart())
     yield from speed_conditions(drives[:1], {drives[0].mountpoint: Speed(60e6, 20, is_slow=True)}, by_identity)
+    for reason in QuarantineReason:
+        entry = Quarantined(drives[0].identity, "drive0", reason, "fsync", 5, "a.plot", NOW, "sysfs:1", "boot")
+        yield from quarantine_conditions(drives[:1], {drives[0].identity: entry}, by_identity)
     verdicts = [Verdict(drives[0], False, "not mounted"), Verdict(drives[1], False, "not answering for 20 s")]
     known = {one.identity for one in drives}
     yield from presence_conditions(verdicts, known, {drives[0].identity: 3}, by_identity, (), Watch())
@@ -442,11 +451,22 @@ def told_by_jobs(directory):
         told += [one.condition for one in book.standing().values()]
     trouble = Trouble(silent={"chianas01": "no route to host"})
     trouble.hold(directory / "a.plot", K32, "the NAS has no room")
+    trouble.waiting_for["chianas01"] = [time.time() - 4 * 3600, time.time()]
     tell_of_trouble(trouble, config, teller)
+    for drive in ("drive1", "drive2"):
+        state.record_transfer(rejected(f"chianas01:{drive}"))
+    teller.see(mismatch_conditions(state), ["mismatches"])
     tell("plot_manager.py", "no such host", config)
     told += [one.condition for one in book.standing().values()]
     state.close()
     return told
+
+
+def rejected(target):
+    return Transfer(
+        finished=time.time(), plot="a.plot", kind="v1", source="/plots/a.plot", target=target, plotter="chiaplot01",
+        bytes=K32, seconds=9.0, digest="", segments="", result="rejected",
+    )  # fmt: skip
 
 
 def refused():

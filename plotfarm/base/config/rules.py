@@ -137,6 +137,20 @@ def _refuse_address(text: str) -> str | None:
     return None
 
 
+def _refuse_network(text: str) -> str | None:
+    if not text:
+        return None
+    import ipaddress
+
+    try:
+        network = ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        network = None
+    if network is None or network.prefixlen == 0:
+        return "the IP address of the plotter is allowed, or a network such as 10.0.0.0/24, or nothing"
+    return None
+
+
 def _refuse_mail_addresses(addresses: Sequence[str]) -> str | None:
     bad = [address for address in addresses if not _MAIL_ADDRESS.fullmatch(address)]
     return f"addresses such as farmer@example.org are allowed, and {bad[0]!r} is none" if bad else None
@@ -181,6 +195,7 @@ _RULES: dict[tuple[str, str], Callable[..., str | None]] = {
     ("nas", "receive_command"): _refuse_relative_one,
     ("transfer", "netcat"): _refuse_program,
     ("transfer", "data_address"): _refuse_address,
+    ("transfer", "data_client"): _refuse_network,
     ("email", "sender"): _refuse_mail_address,
     ("email", "recipients"): _refuse_mail_addresses,
     ("email", "port"): _refuse_port,

@@ -212,8 +212,9 @@ class TransferSettings:
     pipe: str = field(default="netcat", metadata={"choices": ("netcat", "direct")})
     netcat: str = "auto"  # auto, or a program's name or path
     ports: range = range(4040, 4140)  # 4040-4139 in the file
-    data_address: str = ""  # "": the address that the ssh came in on
-    verify: str = field(default="wire", metadata={"choices": ("wire", "readback")})
+    data_address: str = ""  # where the NAS listens; "": the address that the ssh came in on
+    data_client: str = ""  # who may connect there, an address or a network; "": the address that the ssh came from
+    verify: str = field(default="sample", metadata={"choices": ("wire", "sample", "readback")})
     max_mb_per_second: float = field(default=0.0, metadata={"minimum": 0})  # of each plot, in 10^6 bytes; 0: no limit
     niceness: int = field(default=0, metadata={"minimum": 0})
     io_priority: str = field(default="normal", metadata={"choices": ("idle", "normal")})
@@ -229,6 +230,8 @@ class Receiving:
     arrivals: int = field(default=0, metadata={"minimum": 0})  # plots that arrive at once; 0: one for each drive
     sessions_per_plotter: int = field(default=16, metadata={"minimum": 1})
     daily_quota_bytes: int = 0  # of each plotter; 0: no limit; `daily_quota` in the file
+    lowest_mb_per_second: float = field(default=2.0, metadata={"minimum": 0})  # while others wait for the drive
+    yield_seconds: float = field(default=120.0, metadata={"minimum": 1})  # so long a plotter waits for its share
     unfinished_quota_bytes: int = 0  # of each plotter, arriving or interrupted; 0: no limit; `unfinished_quota`
     lookup_milliseconds: float = field(default=0.0, metadata={"minimum": 0})  # slower reads slow writing; 0: never
     part_age_hours: float = field(default=24.0, metadata={"minimum": 0})

@@ -1,0 +1,15 @@
+"""Giving sources their own modification time back: a run that died may have left them with another one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from plotfarm.base.state import State
+from plotfarm.transfer.source import restore_time
+
+
+def restore_times(state: State) -> None:
+    """Restore the times that are on record as changed for a moment; call it while no journey is under way."""
+    for path, old, new in state.changed_times():
+        if restore_time(Path(path), old, new):
+            state.forget_time(path)
