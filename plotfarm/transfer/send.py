@@ -56,6 +56,8 @@ from plotfarm.transfer.outcomes import (
 from plotfarm.transfer.removal import Hashed, LookAgain, Removed, remove_source
 
 _MOST_ATTEMPTS = 200  # data connections for one offer: each stranger at a netcat's port costs one
+# A small plot is all in the buffers of a connection before a stranger is found at its end; a large one never is.
+_MOST_SENT_BYTES = 2**30
 _MOST_PARTIALS = 32  # drives with a part of the plot: for each of them the source is read
 
 
@@ -161,14 +163,18 @@ class _Poured:
 
 def _pour(ready: Ready, offer: Offer, agreed: tuple[str, ...]) -> Steps[_Poured]:
     """Send the bytes over as many data connections as it takes: a stranger's connection to a netcat costs one."""
+    sent_bytes = 0
     for _ in range(_MOST_ATTEMPTS):
         if ready.segments > len(agreed):
             raise ProtocolError("the NAS wants to go on behind what was agreed on")
+        if sent_bytes > _MOST_SENT_BYTES:
+            raise ProtocolError("the NAS wants all of the plot once more")
         result = yield from do(PourSource(ready, offer.size, agreed[: ready.segments]))
 
         segments: tuple[str, ...] = ()
         if isinstance(result, SentAll):
             segments = result.segments
+            sent_bytes += offer.size
             yield from do(Send(Sent(ready.attempt, offer.size)))
             answer = yield from do(Receive((Arrived, Failing, Ready), Phase.COMPARING))
         elif result.heard is not None:

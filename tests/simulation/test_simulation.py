@@ -41,9 +41,13 @@ AFTER_A_FAULT = (0, 3)
 SCHEDULES = 1_000_000
 
 
-def seed() -> int:
-    """Return the seed of this run's random searches, and show it."""
-    chosen = int(os.environ.get("PLOT_SIMULATION_SEED", "0")) or random.SystemRandom().getrandbits(32)
+def seed(*, is_long: bool = False) -> int:
+    """Return the seed of this run's random searches, and show it.
+
+    A red check has to be about the change, so it tries the same ones each time; the longer modes try others.
+    """
+    default = random.SystemRandom().getrandbits(32) if is_long else 3_206_659_121
+    chosen = int(os.environ.get("PLOT_SIMULATION_SEED", "0")) or default
     print(f"PLOT_SIMULATION_SEED={chosen}")
     return chosen
 
@@ -149,7 +153,7 @@ def test_all_pairs_of_plain_faults_are_survived(place: int) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(6 * 3600)
 def test_triples_of_faults_are_survived() -> None:
-    first = seed()
+    first = seed(is_long=True)
     tally = all_of(search_at_random, [(first + each, 300.0, 3) for each in range(PROCESSES)])
     print(f"{tally.runs} triples")
     check(tally.failures)
@@ -158,7 +162,7 @@ def test_triples_of_faults_are_survived() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(6 * 3600)
 def test_pairs_of_faults_with_two_plotters_are_survived() -> None:
-    first = seed()
+    first = seed(is_long=True)
     tally = all_of(search_at_random, [(first + each, 300.0, 2, TWO_PLOTTERS) for each in range(PROCESSES)])
     print(f"{tally.runs} pairs")
     check(tally.failures)
@@ -167,7 +171,7 @@ def test_pairs_of_faults_with_two_plotters_are_survived() -> None:
 @pytest.mark.long
 @pytest.mark.timeout(6 * 3600)
 def test_a_million_orders_of_steps_do_not_matter() -> None:
-    first = seed()
+    first = seed(is_long=True)
     parts = 100
     count = SCHEDULES // parts
     tally = all_of(search_schedules, [(first + part, count, SESSIONS) for part in range(parts)])
