@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -59,6 +60,17 @@ def mounting(file_system: str) -> Iterator[None]:
     with private_mounts():
         yield
         wait_for_threads()
+
+
+def in_use(place: Path) -> tuple[list[str], list[str]]:
+    """Return the open files below a place and the threads of readers and writers: others come and go meanwhile."""
+    names = ("part writer", "read ahead")
+    threads = [thread.name for thread in threading.enumerate() if thread.name in names]
+    files = []
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            files.append(os.readlink(f"/proc/self/fd/{number}"))
+    return threads, [file for file in files if file.startswith(str(place))]
 
 
 def wait_for_threads() -> None:

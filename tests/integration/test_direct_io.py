@@ -6,7 +6,6 @@ import errno
 import fcntl
 import os
 import subprocess
-import threading
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from plotfarm.transfer.direct_io import (
     read_back,
 )
 from plotfarm.transfer.samples import SampleDiffers, Sampler, check_samples
-from tests.integration.real_drives import CHUNK, make_drive, mounting, new_part, read, write
+from tests.integration.real_drives import CHUNK, in_use, make_drive, mounting, new_part, read, write
 
 pytest_plugins = ["tests.integration.real_drives"]
 
@@ -70,14 +69,14 @@ def test_a_short_file(place: Path) -> None:
 
 def test_an_error_of_the_reader_of_chunks_ends_the_reading(tmp_path: Path) -> None:
     (tmp_path / "part").write_bytes(bytes(100 * CHUNK))
-    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    before = in_use(tmp_path)
 
     def on_chunk(_: memoryview) -> None:
         raise EOFError
 
     with open(tmp_path / "part", "rb") as file, pytest.raises(EOFError):
         read_back(file.fileno(), 0, 100 * CHUNK, on_chunk, chunk_bytes=CHUNK)
-    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
+    assert in_use(tmp_path) == before
 
 
 def test_the_drive_is_read_and_not_the_cache(tmp_path: Path) -> None:

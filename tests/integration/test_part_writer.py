@@ -8,7 +8,6 @@ import fcntl
 import os
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -26,7 +25,7 @@ from plotfarm.transfer.direct_io import (
 from plotfarm.transfer.part_writer import PartWriter
 from testbed.mounts import mount_small
 from testbed.plots import CHECKOUT
-from tests.integration.real_drives import CHUNK, MIB, DyingDrive, mounting, new_part, read, write
+from tests.integration.real_drives import CHUNK, MIB, DyingDrive, in_use, mounting, new_part, read, write
 
 pytest_plugins = ["tests.integration.real_drives"]
 
@@ -181,7 +180,7 @@ def test_what_was_submitted_can_be_hashed_until_the_next_buffer(place: Path) -> 
 
 
 def test_abandoning_ends_the_thread_and_frees_the_file(place: Path) -> None:
-    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    before = in_use(place)
     with new_part(place) as descriptor:
         writer = PartWriter(descriptor, 0, 10 * CHUNK, chunk_bytes=CHUNK)
         writer.buffer()
@@ -190,15 +189,15 @@ def test_abandoning_ends_the_thread_and_frees_the_file(place: Path) -> None:
         written = os.fstat(descriptor).st_size
         assert written in (0, CHUNK)
         writer.abandon()
-    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
+    assert in_use(place) == before
 
 
 def test_finishing_and_reading_free_the_file(place: Path) -> None:
-    threads, files = threading.active_count(), len(os.listdir("/proc/self/fd"))
+    before = in_use(place)
     with new_part(place) as descriptor:
         write(descriptor, os.urandom(3 * CHUNK + 1))
         read(descriptor, 0, CHUNK)
-    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == (threads, files)
+    assert in_use(place) == before
 
 
 def test_a_thread_that_hangs_does_not_keep_the_process_from_ending(tmp_path: Path) -> None:
