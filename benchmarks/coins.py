@@ -16,10 +16,9 @@ import argparse  # noqa: E402
 import os  # noqa: E402
 import statistics  # noqa: E402
 import subprocess  # noqa: E402
-import tempfile  # noqa: E402
 import time  # noqa: E402
 
-from benchmarks.surroundings import processor  # noqa: E402
+from benchmarks.surroundings import processor, workplace  # noqa: E402
 from testbed import chia_logs  # noqa: E402
 
 _ABOUT = """\
@@ -89,8 +88,8 @@ def main() -> int:
     print("| log | first run | ten new lines | min-max | one of them a coin |\n|---|---|---|---|---|")
     worst = 0.0
     for megabytes in (arguments.mb / 10, arguments.mb):
-        with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
-            farmer = Farmer(Path(directory), round(megabytes * 1e6))
+        with workplace() as directory:
+            farmer = Farmer(directory, round(megabytes * 1e6))
             first = farmer.run()
             new, with_coin = [], []
             for _ in range(arguments.runs):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from benchmarks.results import Record, Setting, Spread
+from benchmarks.results import AGAINST_BEFORE, Record, Setting, Spread, ratios
 
 _PROMISED_AT = Setting(streams=1, network="loopback", busy=False)
 _MANY_STREAMS = 4
@@ -25,6 +25,9 @@ class Limit:
 
 
 LIMITS = (Limit("direct", 1.6, 0.6), Limit("netcat", 0.9, 1.3))
+_LEAST_OF_BEFORE = 0.97  # of the speed of the version before
+_MOST_CPU_OF_BEFORE = 1.03
+_MOST_CPU_OF_BEFORE_ON_DRIVES = 0.85  # past the page cache
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,29 @@ def _broken_limits(record: Record) -> Iterator[str]:
             yield _broken(limit.contender, "throughput", ratios.throughput, f"at least {limit.least_throughput:g}")
         if ratios.cpu.median > limit.most_cpu:
             yield _broken(limit.contender, "CPU", ratios.cpu, f"at most {limit.most_cpu:g}")
+
+
+def broken_against_before(record: Record, *, on_drives: bool) -> list[str]:
+    """Say in words where the version before is better than it may be; its fixed costs are taken off."""
+    most_cpu = _MOST_CPU_OF_BEFORE_ON_DRIVES if on_drives else _MOST_CPU_OF_BEFORE
+    by_key = {(each.contender, each.setting): each for each in record.measured}
+    found = []
+    for (contender, setting), now in by_key.items():
+        before = by_key.get((AGAINST_BEFORE.get(contender, ""), setting))
+        if before is None:
+            continue
+        against = ratios(now.net, before.net)
+        if not on_drives and against.throughput.median < _LEAST_OF_BEFORE:
+            found.append(
+                f"{contender}, {setting}: {against.throughput.median:.2f} of the speed of the version before, "
+                f"promised is at least {_LEAST_OF_BEFORE:g}"
+            )
+        if against.cpu.median > most_cpu:
+            found.append(
+                f"{contender}, {setting}: {against.cpu.median:.2f} of the CPU of the version before, "
+                f"promised is at most {most_cpu:g}"
+            )
+    return found
 
 
 def _broken(contender: str, what: str, ratio: Spread, promised: str) -> str:

@@ -12,22 +12,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from benchmarks.journeys import OURS, Ours, configure, journey
 from benchmarks.results import REFERENCE, TITLES, Run
-from benchmarks.surroundings import Link, cpu_of_children, missing, start_listening, write_random
+from benchmarks.surroundings import Link, cpu_of_children, machine_cpu, missing, start_listening, write_random
 from plotfarm.base.processes import spawn
-from plotfarm.base.state import State
 from testbed.farm import Farm
 from testbed.sshd import free_port
 
 _LONGEST_SECONDS = 3600.0
-# As a farm is configured by default; the testbed has settings of its own for quick tests.
-AS_SHIPPED: dict[str, object] = {
-    "system_logging.log_level": "INFO",
-    "transfer.beat_seconds": "",
-    "transfer.silence_seconds": "",
-    "transfer.stall_seconds": "",
-    "drives.probe_seconds": "",
-}
+_TINY_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -58,23 +51,6 @@ PAIRS = {
     ),
 }
 
-
-@dataclass(frozen=True)
-class Ours:
-    """Values of `[transfer]`."""
-
-    pipe: str
-    netcat: str = "nc.openbsd"
-    verify: str = "wire"
-
-
-OURS = {
-    "netcat": Ours("netcat"),
-    "netcat-readback": Ours("netcat", verify="readback"),
-    "netcat-traditional": Ours("netcat", "nc.traditional"),
-    "direct": Ours("direct"),
-    "direct-readback": Ours("direct", verify="readback"),
-}
 
 ESSENTIAL = {"pv": "pv", "nc.openbsd": "netcat-openbsd"}
 _PLOT_SINK = "no Debian package: see github.com/madMAx43v3r/chia-plot-sink"
@@ -108,14 +84,27 @@ class Bench:
     It returns the seconds of its journey.
     """
 
-    def __init__(self, farm: Farm, link: Link, size: int, rsync_port: int | None) -> None:
-        """Make one file for each drive of the farm, `size` bytes in all."""
-        self._farm, self._link, self._rsync_port = farm, link, rsync_port
+    def __init__(
+        self, farm: Farm, link: Link, size: int, *, rsync_port: int | None = None, before: Farm | None = None
+    ) -> None:
+        """Make one file for each drive of the farm, `size` bytes in all; `before` is a farm of another checkout."""
+        self._farm = farm
+        self._before = before
+        self._link = link
+        self._rsync_port = rsync_port
         names = [f"plot-k32-2026-11-23-18-47-{number:064x}.plot" for number in range(1, len(farm.drives) + 1)]
         self.sources = [farm.plots / name for name in names]
         self.targets = [drive / name for drive, name in zip(farm.drives, names, strict=True)]
         for source in self.sources:
             write_random(source, size // len(names))
+
+        # The same again with next to nothing in it: what a run costs however small the plots are.
+        self._tiny = farm.root / "tiny"
+        self._tiny.mkdir()
+        for name in names:
+            write_random(self._tiny / name, _TINY_BYTES)
+        if before is not None:
+            before.nas.change({"drives.directories": ", ".join(map(str, farm.drives))})
 
     def contenders(self) -> dict[str, Callable[[], float]]:
         """Return the method of each key in TITLES."""
@@ -133,18 +122,32 @@ class Bench:
 
         The CPU time of the children in `leave_out` does not count.
         """
-        cpu, started = cpu_of_children(leave_out), time.monotonic()
-        journey = contender()
+        return self._measured(contender, self.sources, leave_out)
+
+    def fixed_cost(self, ours: Ours) -> Run:
+        """Do the same in one of our ways with files of 1 MiB."""
+        tiny = [self._tiny / source.name for source in self.sources]
+        return self._measured(lambda: self._send(ours, self._tiny), tiny)
+
+    def _measured(self, contender: Callable[[], float], sources: Sequence[Path], leave_out: Sequence[int] = ()) -> Run:
+        cpu = cpu_of_children(leave_out)
+        machine = machine_cpu()
+        started = time.monotonic()
+        seconds = contender()
         process = time.monotonic() - started
         cpu = cpu_of_children(leave_out) - cpu
-        for path in self.arrived():
+        machine = machine_cpu() - machine
+        for path in self._arrived(sources):
             path.unlink()
-        return Run(journey, process, cpu)
+        return Run(seconds, process, cpu, machine)
 
     def arrived(self) -> list[Path]:
         """Return where each file is now; each contender but the bare pairs chooses the drive by itself."""
+        return self._arrived(self.sources)
+
+    def _arrived(self, sources: Sequence[Path]) -> list[Path]:
         found = []
-        for source in self.sources:
+        for source in sources:
             copies = [drive / source.name for drive in self._farm.drives if (drive / source.name).exists()]
             if [copy.stat().st_size for copy in copies] != [source.stat().st_size]:
                 raise SystemExit(f"{source.name} did not arrive whole: this benchmark proves nothing")
@@ -203,34 +206,18 @@ class Bench:
 
     def ours(self, ours: Ours) -> float:
         """Bring all files over in one run of plot_manager.py; seconds from the first offer to the last `stored`."""
-        self.configure(ours)
-        return journey(self._farm, [source.name for source in self.sources])
+        return self._send(ours, self._farm.plots)
 
     def configure(self, ours: Ours) -> None:
         """Set both ends up for one of our ways, with nothing left of the run before."""
-        shutil.rmtree(self._farm.plotter.state, ignore_errors=True)  # or it would know that the plots were sent
-        streams, both = len(self.sources), {"transfer.netcat": ours.netcat, "transfer.pipe": ours.pipe}
-        self._farm.plotter.change({**both, "plotter.streams": streams, "nas.streams": streams})
-        self._farm.nas.change({**both, "transfer.verify": ours.verify})
+        configure(self._farm, ours, self._farm.plots, len(self.sources))
 
-
-def journey(farm: Farm, names: Sequence[str]) -> float:
-    """Run plot_manager.py; returns the seconds from the first offer to the last `stored` of all plots of these names.
-
-    SystemExit if one of them was not stored.
-    """
-    since = time.time()
-    done = farm.plot_manager(timeout=_LONGEST_SECONDS)
-    if done.returncode:
-        raise SystemExit(f"plot_manager.py failed: {done.stderr}\n{farm.nas.log_text()[-2000:]}")
-    state = State(farm.nas.state)
-    try:
-        transfers = [each for each in state.transfers(since=since, limit=2 * len(names)) if each.result == "stored"]
-    finally:
-        state.close()
-    if {each.plot for each in transfers} != set(names):
-        raise SystemExit(f"{len(transfers)} of {len(names)} plots stored: this proves nothing")
-    return max(each.finished for each in transfers) - min(each.finished - each.seconds for each in transfers)
+    def _send(self, ours: Ours, plots: Path) -> float:
+        farm = self._before if ours.is_before else self._farm
+        if farm is None:
+            raise SystemExit("there is no version before to compare with")
+        configure(farm, ours, plots, len(self.sources))
+        return journey(farm, [source.name for source in self.sources])
 
 
 def _together(senders: Sequence[Sequence[str]], receivers: Sequence[subprocess.Popen[bytes]] = ()) -> float:

@@ -17,17 +17,17 @@ import contextlib  # noqa: E402
 import json  # noqa: E402
 import os  # noqa: E402
 import shutil  # noqa: E402
-import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
-from dataclasses import asdict  # noqa: E402
+from dataclasses import asdict, replace  # noqa: E402
 
 import psutil  # noqa: E402
 
-from benchmarks.contenders import AS_SHIPPED  # noqa: E402
-from benchmarks.farm_tables import Case, Run, lookup_table, speed_table  # noqa: E402
+from benchmarks.farm_cases import GROUPS, Case, many_drives, slower_drives  # noqa: E402
+from benchmarks.farm_tables import Run, lookup_table, speed_table  # noqa: E402
 from benchmarks.harvester import harvester  # noqa: E402
-from benchmarks.surroundings import cpu_of_children, processor, write_random  # noqa: E402
+from benchmarks.journeys import AS_SHIPPED  # noqa: E402
+from benchmarks.surroundings import cpu_of_children, processor, workplace, write_random  # noqa: E402
 from plotfarm.drives.model import MARKER  # noqa: E402
 from testbed.farm import Farm  # noqa: E402
 from testbed.mounts import private_mounts  # noqa: E402
@@ -51,20 +51,22 @@ Meanwhile a harvester looks up a plot on one of all drives every 0.2 s, also whe
   MB/s       10^6 bytes a second of the whole command, start-up included, the median of all rounds and their range
   TiB a day  the same
   of drives  the share of what those drives could take
+  net        without the fixed cost of a run, which is measured with plots of 1 MiB before each
   CPU        seconds for each GB, user and system time of all processes of both ends
   busy       how busy all processors of this machine were, with the disks and the kernel's own threads
   lookups    the median and the 99th percentile over the lookups of all rounds, in milliseconds"""
 
 _EXAMPLES = """\
 examples:
-  benchmarks/farm.py                                   3 rounds, 3 plots of 800 MB for each of 8 drives: 24 GB in /tmp
-  benchmarks/farm.py --mb 200 --plots 2 --rounds 1     a quick look
+  benchmarks/farm.py                                   3 rounds, a plot of 4 GB for each of 8 drives: 37 GB in /tmp
+  benchmarks/farm.py --mb 200 --rounds 1 --cases one   a quick look
   benchmarks/farm.py --directory /mnt/nvme --drives 16 --json run.json"""
 
 _LOOKED_UP = "looked-up"  # not a plot's name: the product has nothing to do with it
 _LOOKED_UP_BYTES = 300_000_000
 _SPARE_BYTES = 250_000_000  # what XFS takes for itself, and what drive_manager.py wants to be left
 _CALIBRATION_BYTES = 10**9
+_TINY_BYTES = 2**20
 _SLOWER = 4  # drives of half the speed
 _TOLERANCE = 0.05
 _LONGEST_SECONDS = 3600.0
@@ -75,7 +77,12 @@ class Bench:
     """A farm whose NAS has slow drives, and the plots that are sent to it."""
 
     def __init__(self, farm: Farm, drives: list[SlowDrive], original: Path, plots: Path) -> None:
-        self._farm, self._drives, self._original, self._plots = farm, drives, original, plots
+        self._farm = farm
+        self._drives = drives
+        self._original = original
+        self._plots = plots
+        self._tiny = original.with_name("tiny")
+        write_random(self._tiny, _TINY_BYTES)
         for drive in drives:
             (drive.place / MARKER).touch()
             drive.write(_LOOKED_UP, _LOOKED_UP_BYTES)
@@ -94,21 +101,29 @@ class Bench:
 
     def run(self, case: Case, plots: int) -> Run:
         """Send so many plots for each drive, see that all are there, and take them away again."""
+        fixed = self._send(case, self._tiny, 1).seconds
+        return replace(self._send(case, self._original, plots), fixed_seconds=fixed)
+
+    def _send(self, case: Case, original: Path, plots: int) -> Run:
         drives = self._drives[: case.streams]
         names = [v1_name(f"{number}", k=32) for number in range(plots * len(drives))]
         for name in names:
-            os.link(self._original, self._plots / name)
+            os.link(original, self._plots / name)
         self._configure(case, drives)
-        cpu, machine, started = self._cpu(), psutil.cpu_times(), time.monotonic()
+        cpu = self._cpu()
+        machine = psutil.cpu_times()
+        started = time.monotonic()
         # On all drives, whatever arrives where: a drive gets as many lookups with one stream as with many.
         with harvester([drive.place / _LOOKED_UP for drive in self._drives]) as lookups:
             done = self._farm.plot_manager(timeout=_LONGEST_SECONDS)
             seconds = time.monotonic() - started
-        busy, cpu = _busy(machine, psutil.cpu_times()), self._cpu() - cpu
-        self._take_away(drives, names)
+        busy = _busy(machine, psutil.cpu_times())
+        cpu = self._cpu() - cpu
+        size = original.stat().st_size
+        self._take_away(drives, names, size)
         if done.returncode:
             raise SystemExit(f"plot_manager.py failed: {done.stderr}\n{self._farm.nas.log_text()[-2000:]}")
-        return Run(len(names) * self._original.stat().st_size, seconds, cpu, busy, lookups)
+        return Run(len(names) * size, seconds, cpu, busy, lookups)
 
     def _configure(self, case: Case, drives: list[SlowDrive]) -> None:
         nas: dict[str, object] = {"drives.directories": ", ".join(str(drive.place) for drive in drives)}
@@ -118,18 +133,21 @@ class Bench:
         for side, settings in ((self._farm.nas, nas), (self._farm.plotter, plotter)):
             shutil.rmtree(side.state, ignore_errors=True)  # or it would know that the plots were sent
             side.change({**dict.fromkeys(case.all_limits(), ""), **settings})
+        self._farm.set_nas_environment(case.environment)
 
     def _cpu(self) -> float:
         return cpu_of_children() - sum(drive.cpu_seconds() for drive in self._drives)
 
-    def _take_away(self, drives: list[SlowDrive], names: list[str]) -> None:
-        size, found = self._original.stat().st_size, 0
+    def _take_away(self, drives: list[SlowDrive], names: list[str], size: int) -> None:
+        found = 0
         for drive in drives:
             for name in names:
                 with contextlib.suppress(FileNotFoundError):
                     found += (drive.place / name).stat().st_size == size
                     (drive.place / name).unlink()
-        if found != len(names) or any(self._plots.iterdir()):
+        for name in names:
+            (self._plots / name).unlink()
+        if found != len(names):
             raise SystemExit(
                 f"{found} of {len(names)} plots arrived: this proves nothing\n{self._farm.nas.log_text()[-2000:]}"
             )
@@ -151,43 +169,21 @@ def bench(arguments: argparse.Namespace, drives: int, mb_per_second: float) -> I
     """Have a farm with so many slow drives for a while."""
     with (
         private_mounts(),
-        tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.directory) as directory,
-        tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.source) as source,
+        workplace(arguments.directory) as directory,
+        workplace(arguments.source) as source,
     ):
-        original, plots = Path(source) / "original", Path(source) / "plots"
+        original, plots = source / "original", source / "plots"
         plots.mkdir()
         write_random(original, arguments.mb * 10**6)
-        farm = Farm(Path(directory) / "farm", drives=drives, settings={**AS_SHIPPED, "drives.policy": "spread"})
-        with slow_drives(Path(directory) / "disks", farm.drives, _drive_bytes(arguments), mb_per_second) as slow, farm:
+        farm = Farm(
+            directory / "farm",
+            drives=drives,
+            settings={**AS_SHIPPED, "drives.policy": "spread"},
+            # The plots are one file with many names: what happens to a source that goes would happen to all.
+            plotter_settings={"plotter.keep_source": "True"},
+        )
+        with slow_drives(directory / "disks", farm.drives, _drive_bytes(arguments), mb_per_second) as slow, farm:
             yield Bench(farm, slow, original, plots)
-
-
-def many_drives(arguments: argparse.Namespace) -> list[Case]:
-    """Return the cases of the figure that counts, and of what plots do to a harvester."""
-    many, speed = arguments.drives, arguments.mb_per_second
-    cases = [Case(f"{many} streams to {many} drives of {speed:g} MB/s", pipe, many, speed) for pipe in arguments.pipes]
-    cases += [Case(f"1 stream to 1 drive of {speed:g} MB/s", pipe, 1, speed) for pipe in arguments.pipes]
-    last = arguments.pipes[-1]
-    for key, value in (
-        ("transfer.max_mb_per_second", arguments.limit),
-        ("receiving.lookup_milliseconds", arguments.lookup_milliseconds),
-    ):
-        title = f"{many} streams to {many} drives, `{key.partition('.')[2]} = {value:g}`"
-        cases.append(Case(title, last, many, speed, {key: value}))
-    return cases
-
-
-def slower_drives(arguments: argparse.Namespace) -> list[Case]:
-    """Return the cases that show whether streams add up: drives so slow that the processors do not count."""
-    speed, titles = (
-        arguments.mb_per_second / 2,
-        {1: "1 stream to 1 drive", _SLOWER: f"{_SLOWER} streams to {_SLOWER} drives"},
-    )
-    return [
-        Case(f"{title} of {speed:g} MB/s", pipe, streams, speed)
-        for pipe in arguments.pipes
-        for streams, title in titles.items()
-    ]
 
 
 def measure(arguments: argparse.Namespace, cases: list[Case], drives: int) -> tuple[str, list[float], list[list[Run]]]:
@@ -217,7 +213,7 @@ def _calibration(measured: tuple[float, float], drives: int, speed: float) -> st
 def main() -> int:
     """Read the command line, measure, print."""
     arguments = _arguments()
-    needed = max(arguments.drives, _SLOWER) * _drive_bytes(arguments)
+    needed = max(arguments.drives, arguments.slower) * _drive_bytes(arguments)
     problem = why_no_slow_drives()
     if problem is None and shutil.disk_usage(arguments.directory).free < needed * 1.05:
         problem = f"{arguments.directory} has no room for {needed / 1e9:.0f} GB"
@@ -225,7 +221,9 @@ def main() -> int:
         print(problem, file=sys.stderr)
         return 1
     load, parts, record = os.getloadavg()[0], [], []
-    for cases, drives in ((many_drives(arguments), arguments.drives), (slower_drives(arguments), _SLOWER)):
+    for cases, drives in ((many_drives(arguments), arguments.drives), (slower_drives(arguments), arguments.slower)):
+        if not cases:
+            continue
         calibration, idle, runs = measure(arguments, cases, drives)
         parts.append(f"{calibration}\n\n{speed_table(cases, runs)}\n\n{lookup_table(cases, runs, idle)}")
         each = [{**asdict(case), "runs": [asdict(run) for run in done]} for case, done in zip(cases, runs, strict=True)]
@@ -248,9 +246,13 @@ def _arguments() -> argparse.Namespace:
     number = parser.add_argument
     number("--drives", type=int, default=8, help="drives and streams (8)")
     number("--mb-per-second", type=float, default=200.0, help="that each drive takes (200)")
-    number("--plots", type=int, default=3, help="plots for each drive (3)")
-    number("--mb", type=int, default=800, help="size of each plot in MB, 10^6 bytes (800)")
+    number("--plots", type=int, default=1, help="plots for each drive (1)")
+    number("--mb", type=int, default=4000, help="size of each plot in MB, 10^6 bytes (4000)")
     number("--rounds", type=int, default=3, help="rounds (3)")
+    number("--slower", type=int, default=_SLOWER, help=f"drives of half the speed ({_SLOWER})")
+    names = ",".join(GROUPS)
+    number("--cases", type=lambda text: text.split(","), default=list(GROUPS), help=f"some of {names} (all)")
+    number("--chunks", type=_numbers, default=[1, 2, 4, 8], help="MiB written at once that are compared (1,2,4,8)")
     number("--limit", type=float, default=100.0, help="max_mb_per_second of the case that has it (100)")
     number("--lookup-milliseconds", type=float, default=50.0, help="of the case that has it (50)")
     number("--idle-seconds", type=float, default=20.0, help="of lookups alone in each round (20)")
@@ -259,11 +261,17 @@ def _arguments() -> argparse.Namespace:
     number("--pipes", type=lambda text: text.split(","), default=list(_PIPES), help=f"some of {','.join(_PIPES)}")
     number("--json", type=Path, metavar="FILE", help="also store every single run there")
     arguments = parser.parse_args()
+    if not set(arguments.cases) <= set(GROUPS):
+        parser.error(f"--cases are of {names}")
     if not set(arguments.pipes) <= set(_PIPES) or not arguments.pipes:
         parser.error(f"--pipes are of {', '.join(_PIPES)}")
     if min(arguments.drives, arguments.mb_per_second, arguments.plots, arguments.mb, arguments.rounds) <= 0:
         parser.error("--drives, --mb-per-second, --plots, --mb and --rounds must be above zero")
     return arguments
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 if __name__ == "__main__":

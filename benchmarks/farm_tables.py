@@ -1,40 +1,31 @@
-"""The cases of benchmarks/farm.py, what a run of one gives, and the tables of them."""
+"""What a run of a case of benchmarks/farm.py gives, and the tables of them."""
 
 from __future__ import annotations
 
 import math
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+
+from benchmarks.farm_cases import Case
 
 _DAY_SECONDS = 86400
-_LIMITS = ("transfer.max_mb_per_second", "receiving.lookup_milliseconds")
-
-
-@dataclass(frozen=True)
-class Case:
-    """So many streams to as many drives, through one pipe, with more settings on the NAS."""
-
-    title: str
-    pipe: str
-    streams: int
-    mb_per_second: float  # of each drive
-    nas: dict[str, object] = field(default_factory=dict)
-
-    def all_limits(self) -> tuple[str, ...]:
-        """Return the settings that any case may have: the others have to take them back."""
-        return _LIMITS
+_LEAST_SECONDS = 1e-3
 
 
 @dataclass(frozen=True)
 class Run:
-    """One run of plot_manager.py: bytes, seconds, CPU seconds, how busy the machine was, seconds of each lookup."""
+    """One run of plot_manager.py: bytes, seconds, CPU seconds, how busy the machine was, seconds of each lookup.
+
+    `fixed_seconds`: of a run with as many streams and next to no bytes.
+    """
 
     size: int
     seconds: float
     cpu: float
     busy: float
     lookups: list[float]
+    fixed_seconds: float = 0.0
 
     @property
     def mb_per_second(self) -> float:
@@ -48,19 +39,22 @@ class Run:
 def speed_table(cases: list[Case], runs: list[list[Run]]) -> str:
     """Return how fast each case was, as a Markdown table."""
     lines = [
-        "| | pipe | MB/s | min-max | TiB a day | of drives | one stream x | CPU s/GB | busy |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| | pipe | MB/s | min-max | TiB a day | of drives | fixed s | net MB/s | net of drives | CPU s/GB | busy |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
     ]
-    single = {case.pipe: _speed(done) for case, done in zip(cases, runs, strict=True) if case.streams == 1}
     for case, done in zip(cases, runs, strict=True):
-        speeds, speed = [run.mb_per_second for run in done], _speed(done)
+        speeds = [run.mb_per_second for run in done]
+        speed = _speed(done)
+        fixed = statistics.median(run.fixed_seconds for run in done)
+        net = statistics.median(run.size / 1e6 / max(run.seconds - fixed, _LEAST_SECONDS) for run in done)
+        drives = case.streams * case.mb_per_second
         cpu = statistics.median(run.cpu / run.size * 1e9 for run in done)
         busy = statistics.median(run.busy for run in done)
         lines.append(
             f"| {case.title} | {case.pipe} | {speed:.0f} "
             f"| {min(speeds):.0f}-{max(speeds):.0f} | {speed * 1e6 * _DAY_SECONDS / 2**40:.1f} "
-            f"| {speed / case.streams / case.mb_per_second:.0%} | {speed / single[case.pipe]:.2f} "
-            f"| {cpu:.2f} | {busy:.0%} |"
+            f"| {speed / drives:.1%} | {fixed:.2f} "
+            f"| {net:.0f} | {net / drives:.1%} | {cpu:.2f} | {busy:.0%} |"
         )
     return "\n".join(lines)
 

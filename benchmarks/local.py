@@ -18,12 +18,11 @@ import random  # noqa: E402
 import shutil  # noqa: E402
 import statistics  # noqa: E402
 import subprocess  # noqa: E402
-import tempfile  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 
-from benchmarks.surroundings import cached_bytes, cpu_of_children, processor, write_random  # noqa: E402
+from benchmarks.surroundings import cached_bytes, cpu_of_children, processor, workplace, write_random  # noqa: E402
 from testbed.farm import Farm  # noqa: E402
 
 _ABOUT = """\
@@ -131,16 +130,16 @@ def main() -> int:
         return 1
     size, load = round(arguments.gib * 2**30), os.getloadavg()[0]
     with (
-        tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.source) as source,
-        tempfile.TemporaryDirectory(prefix="benchmark-", dir=arguments.directory) as directory,
+        workplace(arguments.source) as source,
+        workplace(arguments.directory) as directory,
     ):
-        original, plots = Path(source) / "original", Path(source) / "plots"
+        original, plots = source / "original", source / "plots"
         plots.mkdir()
         write_random(original, size)
         # Shipped values: the testbed's own are for quick tests.
         shipped = {"system_logging.log_level": "INFO", "transfer.stall_seconds": "", "drives.probe_seconds": ""}
         farm = Farm(
-            Path(directory) / "farm", drives=1, settings=shipped, nas_settings={"local_plots.plot_directories": plots}
+            directory / "farm", drives=1, settings=shipped, nas_settings={"local_plots.plot_directories": plots}
         )
         bench = Bench(farm, original, plots / _NAME)
         contenders = bench.contenders()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -17,9 +16,11 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.contenders import AS_SHIPPED, OURS, Bench
+from benchmarks.contenders import Bench
+from benchmarks.journeys import AS_SHIPPED, OURS
+from benchmarks.loop_drives import file_system_of
 from benchmarks.results import TITLES
-from benchmarks.surroundings import cached_bytes, linked_by, missing, processor
+from benchmarks.surroundings import cached_bytes, linked_by, missing, processor, workplace
 from testbed.farm import Farm
 
 _SAMPLE_SECONDS = 0.02
@@ -72,26 +73,20 @@ def measure_memory(directory: Path, size: int, keys: Sequence[str]) -> int:
     if missing(["fincore"]):
         print("not installed: fincore (apt-get install util-linux-extra, or util-linux)", file=sys.stderr)
         return 1
-    if _file_system(directory) in _IN_MEMORY:
+    if file_system_of(directory) in _IN_MEMORY:
         print(f"{directory} is in memory itself: name a --directory on a disk", file=sys.stderr)
         return 1
     print(f"{processor()}; {size / 2**30:g} GiB in {directory}; MB are 10^6 bytes")
     with (
-        tempfile.TemporaryDirectory(prefix="benchmark-", dir=directory) as root,
+        workplace(directory) as root,
         linked_by("loopback") as link,
-        Farm(
-            Path(root), 1, settings=AS_SHIPPED, plotter_settings={"plotter.keep_source": "True"}, restricted=False
-        ) as farm,
+        Farm(root, 1, settings=AS_SHIPPED, plotter_settings={"plotter.keep_source": "True"}, restricted=False) as farm,
     ):
-        bench = Bench(farm, link, size, None)
+        bench = Bench(farm, link, size)
         for key in keys:
             bench.configure(OURS[key])
             print(_one_transfer(farm, bench, TITLES[key]), flush=True)
     return 0
-
-
-def _file_system(directory: Path) -> str:
-    return subprocess.check_output(["stat", "--file-system", "--format=%T", directory], text=True).strip()
 
 
 def _one_transfer(farm: Farm, bench: Bench, title: str) -> str:

@@ -15,12 +15,11 @@ hand_over()
 import argparse  # noqa: E402
 import os  # noqa: E402
 import statistics  # noqa: E402
-import tempfile  # noqa: E402
 from collections.abc import Callable  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 
 from benchmarks.startup import command, milliseconds  # noqa: E402
-from benchmarks.surroundings import processor  # noqa: E402
+from benchmarks.surroundings import processor, workplace  # noqa: E402
 from plotfarm.base.database import Database  # noqa: E402
 from plotfarm.drives.model import MARKER  # noqa: E402
 from testbed.fake_smartctl import FakeSmartctl  # noqa: E402
@@ -149,8 +148,8 @@ def main() -> int:
     print("| drives | mode | ms | min-max | calls of smartctl | disks |\n|---|---|---|---|---|---|")
     wrong: list[str] = []
     for drives in map(int, arguments.drives.split(",")):
-        with tempfile.TemporaryDirectory(prefix="benchmark-") as directory:
-            found = measure(Nas(Path(directory), drives, arguments.delay), arguments.runs)
+        with workplace() as directory:
+            found = measure(Nas(directory, drives, arguments.delay), arguments.runs)
         for name, runs in found.items():
             times = [run.milliseconds for run in runs]
             print(f"| {drives} | {name} | {statistics.median(times):.0f} | {min(times):.0f}-{max(times):.0f} "

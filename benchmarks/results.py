@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 REFERENCE = "pv-openbsd"
@@ -18,11 +18,26 @@ TITLES = {
     "scp": "`scp`",
     "plot-sink": "`chia_plot_copy` to `chia_plot_sink`",
     "netcat": "Chia Plot Manager, `nc` (OpenBSD)",
+    "netcat-sample": "the same, `verify = sample`",
     "netcat-readback": "the same, `verify = readback`",
     "netcat-traditional": "Chia Plot Manager, `nc` (traditional)",
     "direct": "Chia Plot Manager, `pipe = direct`",
+    "direct-sample": "the same, `verify = sample`, `pipe = direct`",
     "direct-readback": "the same, `verify = readback`, `pipe = direct`",
+    "before-netcat": "the version before, `nc` (OpenBSD)",
+    "before-direct": "the version before, `pipe = direct`",
 }
+# What is set beside what: the contender and what it is measured by.
+AGAINST_BEFORE = {"netcat": "before-netcat", "direct": "before-direct"}
+VERIFYING = {
+    "netcat-sample": "netcat",
+    "netcat-readback": "netcat",
+    "direct-sample": "direct",
+    "direct-readback": "direct",
+}
+
+
+_LEAST_SECONDS = 1e-3
 
 
 class UnreadableRecord(Exception):
@@ -31,11 +46,24 @@ class UnreadableRecord(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One transfer of all files: seconds from first offer to last stored, of the whole command, and of CPU."""
+    """One transfer of all files: seconds from first offer to last stored, of the whole command, and of CPU.
+
+    `machine` are the CPU seconds of the whole machine, the kernel's own threads included.
+    """
 
     journey: float
     process: float
     cpu: float
+    machine: float = 0.0
+
+    def without(self, fixed: Run) -> Run:
+        """Return what is left when the cost of a run with next to no bytes is taken off."""
+        return Run(
+            max(self.journey - fixed.journey, _LEAST_SECONDS),
+            max(self.process - fixed.process, _LEAST_SECONDS),
+            max(self.cpu - fixed.cpu, _LEAST_SECONDS),
+            max(self.machine - fixed.machine, _LEAST_SECONDS),
+        )
 
 
 @dataclass(frozen=True, order=True)
@@ -53,11 +81,29 @@ class Setting:
 
 @dataclass(frozen=True)
 class Measured:
-    """All rounds of one contender in one setting."""
+    """All rounds of one contender in one setting; `fixed` are those with next to no bytes, if there were any."""
 
     contender: str
     setting: Setting
     runs: tuple[Run, ...]
+    fixed: tuple[Run, ...] = ()
+
+    @property
+    def fixed_cost(self) -> Run:
+        """The median of what a run costs however small the plots are."""
+        if not self.fixed:
+            return Run(0.0, 0.0, 0.0)
+        return Run(
+            statistics.median(run.journey for run in self.fixed),
+            statistics.median(run.process for run in self.fixed),
+            statistics.median(run.cpu for run in self.fixed),
+            statistics.median(run.machine for run in self.fixed),
+        )
+
+    @property
+    def net(self) -> tuple[Run, ...]:
+        """The rounds without the fixed cost."""
+        return tuple(run.without(self.fixed_cost) for run in self.runs)
 
 
 @dataclass(frozen=True)
@@ -125,10 +171,17 @@ class Record:
 
 
 def _measured(fields: dict[str, object]) -> Measured:
-    setting, runs = fields["setting"], fields["runs"]
-    if not isinstance(setting, dict) or not isinstance(runs, list) or not runs:
+    setting = fields["setting"]
+    runs = fields["runs"]
+    fixed = fields.get("fixed", [])
+    if not isinstance(setting, dict) or not isinstance(runs, list) or not runs or not isinstance(fixed, list):
         raise ValueError("a contender without runs")
-    return Measured(str(fields["contender"]), Setting(**setting), tuple(Run(**run) for run in runs))
+    return Measured(
+        str(fields["contender"]),
+        Setting(**setting),
+        tuple(Run(**run) for run in runs),
+        tuple(Run(**run) for run in fixed),
+    )
 
 
 def ratios(runs: Sequence[Run], reference: Sequence[Run]) -> Ratios:
@@ -143,22 +196,70 @@ def ratios(runs: Sequence[Run], reference: Sequence[Run]) -> Ratios:
 def table(measured: Iterable[Measured], size: int) -> str:
     """Return the results of one setting, which the reference has run in, as a Markdown table."""
     gigabytes = size / 1e9
-    by_contender = {each.contender: each.runs for each in measured}
+    by_contender = {each.contender: each for each in measured}
     lines = [
-        "| | GB/s | min-max | ratio | CPU s/GB | CPU ratio | process GB/s |",
-        "|---|---|---|---|---|---|---|",
+        "| | GB/s | min-max | ratio | CPU s/GB | CPU ratio | process GB/s | machine s/GB | fixed s, CPU s |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
-    for contender, runs in by_contender.items():
-        journeys = [run.journey for run in runs]
-        against = ratios(runs, by_contender[REFERENCE])
+    for contender, each in by_contender.items():
+        journeys = [run.journey for run in each.runs]
+        against = ratios(each.runs, by_contender[REFERENCE].runs)
+        fixed = each.fixed_cost
         cells = [
             TITLES[contender],
             f"{gigabytes / statistics.median(journeys):.2f}",
             f"{gigabytes / max(journeys):.2f}-{gigabytes / min(journeys):.2f}",
             str(against.throughput),
-            f"{statistics.median(run.cpu for run in runs) / gigabytes:.2f}",
+            f"{statistics.median(run.cpu for run in each.runs) / gigabytes:.2f}",
             str(against.cpu),
-            f"{gigabytes / statistics.median(run.process for run in runs):.2f}",
+            f"{gigabytes / statistics.median(run.process for run in each.runs):.2f}",
+            f"{statistics.median(run.machine for run in each.runs) / gigabytes:.2f}",
+            f"{fixed.process:.2f}, {fixed.cpu:.2f}" if each.fixed else "",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
+
+
+def pairs_table(measured: Iterable[Measured], pairs: Mapping[str, str], size: int) -> str:
+    """Return how each contender is against another one, round by round, as a Markdown table; "" if there is none.
+
+    `pairs`: contender -> what it is measured by. The columns behind `net` are without the fixed cost of a run.
+    """
+    by_contender = {each.contender: each for each in measured}
+    lines = [
+        "| | by | MB/s | ratio | CPU s/GB | CPU ratio | machine ratio | net MB/s | net ratio | net CPU s/GB "
+        "| net CPU ratio |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for contender, other in pairs.items():
+        if contender in by_contender and other in by_contender:
+            lines.append(_pair(by_contender[contender], by_contender[other], size))
+    return "\n".join(lines) if len(lines) > 2 else ""
+
+
+def _pair(ours: Measured, theirs: Measured, size: int) -> str:
+    whole = ratios(ours.runs, theirs.runs)
+    net = ratios(ours.net, theirs.net)
+    machine = Spread.of(
+        [now.machine / max(then.machine, 1e-9) for now, then in zip(ours.runs, theirs.runs, strict=True)]
+    )
+    cells = [
+        TITLES[ours.contender],
+        TITLES[theirs.contender],
+        *_speed_and_cpu(theirs.runs, ours.runs, size, whole),
+        str(machine),
+        *_speed_and_cpu(theirs.net, ours.net, size, net),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _speed_and_cpu(then: Sequence[Run], now: Sequence[Run], size: int, found: Ratios) -> list[str]:
+    """Return the cells of speed and CPU: medians of the other and of ours, and the ratio."""
+    speeds = [size / 1e6 / statistics.median(run.journey for run in runs) for runs in (then, now)]
+    costs = [statistics.median(run.cpu for run in runs) / size * 1e9 for runs in (then, now)]
+    return [
+        f"{speeds[0]:.0f} -> {speeds[1]:.0f}",
+        f"**{found.throughput}**",
+        f"{costs[0]:.2f} -> {costs[1]:.2f}",
+        f"**{found.cpu}**",
+    ]

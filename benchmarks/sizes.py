@@ -16,14 +16,13 @@ import argparse  # noqa: E402
 import os  # noqa: E402
 import random  # noqa: E402
 import shutil  # noqa: E402
-import tempfile  # noqa: E402
 from collections.abc import Iterator  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 from statistics import median  # noqa: E402
 
-from benchmarks.contenders import AS_SHIPPED, OURS, journey  # noqa: E402
-from benchmarks.surroundings import cpu_of_children, processor, write_random  # noqa: E402
+from benchmarks.journeys import AS_SHIPPED, OURS, journey  # noqa: E402
+from benchmarks.surroundings import cpu_of_children, processor, workplace, write_random  # noqa: E402
 from testbed.farm import Farm  # noqa: E402
 from testbed.plots import v1_name  # noqa: E402
 
@@ -36,7 +35,7 @@ prints a table:
   CPU       seconds for each plot, user and system time of all processes of both ends, start-up included
 
 Below it, how fast plots of 1 GB are against a single one of as many bytes, in the same round, one stream each.
-The plots of a case are one file with many names. Both ends are in memory by default."""
+Both ends are in memory by default."""
 
 _EXAMPLES = """\
 examples:
@@ -90,8 +89,8 @@ def cases(small: int, gb: int) -> list[Case]:
 def farm_in(directory: Path) -> Iterator[Farm]:
     """Have a farm for a while whose drives are directories."""
     with (
-        tempfile.TemporaryDirectory(prefix="benchmark-", dir=directory) as root,
-        Farm(Path(root), drives=_MANY_STREAMS, settings=AS_SHIPPED) as farm,
+        workplace(directory) as root,
+        Farm(root, drives=_MANY_STREAMS, settings=AS_SHIPPED) as farm,
     ):
         yield farm
 
@@ -100,11 +99,8 @@ def run(farm: Farm, case: Case, pipe: str) -> Run:
     """Send the plots of a case, see that all are there, and take them away again."""
     names = [v1_name(f"{number}", k=32) for number in range(case.plots)]
     for length, some in ((_MB, names[: case.small]), (case.large_bytes, names[case.small :])):
-        for number, name in enumerate(some):
-            if number == 0:
-                write_random(farm.plots / name, length)
-            else:
-                os.link(farm.plots / some[0], farm.plots / name)
+        for name in some:
+            write_random(farm.plots / name, length)
     shutil.rmtree(farm.plotter.state, ignore_errors=True)  # or it would know that the plots were sent
     farm.plotter.change({"transfer.pipe": pipe, "plotter.streams": case.streams, "nas.streams": case.streams})
     farm.nas.change({"transfer.pipe": pipe})

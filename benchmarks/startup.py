@@ -23,6 +23,7 @@ import time  # noqa: E402
 from collections.abc import Sequence  # noqa: E402
 from dataclasses import dataclass  # noqa: E402
 
+from benchmarks.surroundings import workplace  # noqa: E402
 from testbed.farm import Farm, Side  # noqa: E402
 
 _ABOUT = """\
@@ -151,8 +152,8 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help=f"fail above {_GOAL_MILLISECONDS:.0f} ms")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="startup-", dir=arguments.directory) as directory:
-        farm = make_farm(Path(directory) / "farm", arguments.drives, arguments.plots)
+    with workplace(arguments.directory) as directory:
+        farm = make_farm(directory / "farm", arguments.drives, arguments.plots)
         with farm:
             run(farm, command("drive_manager", farm.nas))  # from now on the right drive is configured
             sides = {"drive_manager": farm.nas, "plot_manager": farm.plotter, "move_local_plots": farm.nas}

@@ -5,8 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -24,6 +27,8 @@ _LOOPBACK = "127.0.0.1"
 _CHUNK_BYTES = 16 * 2**20
 _READY_SECONDS = 10.0
 _LISTENS = "0A"  # the state of a listening socket in /proc/PID/net/tcp
+_FINISH_SECONDS = 60.0  # for what outlives the commands: the delivery of mails
+_END_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,56 @@ def all_cores_busy() -> Iterator[list[int]]:
     finally:
         for burner in burners:
             end(burner)
+
+
+@contextlib.contextmanager
+def workplace(parent: Path | None = None) -> Iterator[Path]:
+    """Have a temporary directory for a while; it is removed when nobody works in it any more.
+
+    Some processes outlive the command that started them (the delivery of mails does), and still write their logs and
+    their database: what they make while the directory is emptied would be in the way.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="benchmark-", dir=parent))
+    try:
+        yield directory
+    finally:
+        _let_finish(directory)
+        shutil.rmtree(directory)
+
+
+def _let_finish(directory: Path) -> None:
+    """Wait until no process names the directory; who takes too long is killed."""
+    deadline = time.monotonic() + _FINISH_SECONDS
+    is_killed = False
+    while at_work := _at_work_in(directory):
+        if time.monotonic() > deadline:
+            if is_killed:
+                raise SystemExit(f"processes cannot be ended: {at_work}")
+            is_killed = True
+            deadline = time.monotonic() + _END_SECONDS
+            for pid in at_work:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _at_work_in(directory: Path) -> list[int]:
+    """Return the pids of all processes but this one and its ancestors that were started with the directory's name."""
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            words = [*process.cmdline(), *process.environ().values()]
+            is_named = any(str(directory) in word for word in words)
+            if is_named and process.pid not in own and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+def machine_cpu() -> float:
+    """Return the CPU seconds of the whole machine, the kernel's own threads included."""
+    times = psutil.cpu_times()
+    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 def cpu_of_children(leave_out: Collection[int] = ()) -> float:
