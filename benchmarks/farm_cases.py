@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass, field
 
-GROUPS = ("many", "one", "chunks", "limits", "slower")
+GROUPS = ("alone", "many", "one", "chunks", "limits", "slower")
 _LIMITS = ("transfer.max_mb_per_second", "receiving.lookup_milliseconds")
 
 
@@ -19,6 +19,7 @@ class Case:
     mb_per_second: float  # of each drive
     nas: dict[str, object] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    has_lookups: bool = True  # a harvester reads meanwhile, which takes its share of the drives
 
     def all_limits(self) -> tuple[str, ...]:
         """Return the settings that any case may have: the others have to take them back."""
@@ -31,12 +32,16 @@ def many_drives(arguments: argparse.Namespace) -> list[Case]:
     speed = arguments.mb_per_second
     last = arguments.pipes[-1]
     cases = []
-    if "many" in arguments.cases:
+    if "alone" in arguments.cases:
         cases += [
-            Case(f"{many} streams to {many} drives of {speed:g} MB/s", pipe, many, speed) for pipe in arguments.pipes
+            Case(f"{_streams(streams)} of {speed:g} MB/s, no lookups", pipe, streams, speed, has_lookups=False)
+            for streams in (1, many)
+            for pipe in arguments.pipes
         ]
+    if "many" in arguments.cases:
+        cases += [Case(f"{_streams(many)} of {speed:g} MB/s", pipe, many, speed) for pipe in arguments.pipes]
     if "one" in arguments.cases:
-        cases += [Case(f"1 stream to 1 drive of {speed:g} MB/s", pipe, 1, speed) for pipe in arguments.pipes]
+        cases += [Case(f"{_streams(1)} of {speed:g} MB/s", pipe, 1, speed) for pipe in arguments.pipes]
     if "chunks" in arguments.cases:
         cases += [_chunks(f"1 stream, {size} MiB at once", last, 1, speed, size) for size in arguments.chunks]
     if "limits" in arguments.cases:
@@ -49,6 +54,10 @@ def many_drives(arguments: argparse.Namespace) -> list[Case]:
     return cases
 
 
+def _streams(streams: int) -> str:
+    return "1 stream to 1 drive" if streams == 1 else f"{streams} streams to {streams} drives"
+
+
 def _chunks(title: str, pipe: str, streams: int, speed: float, mib: int) -> Case:
     return Case(title, pipe, streams, speed, environment={"PLOT_MANAGER_CHUNK_BYTES": str(mib * 2**20)})
 
@@ -58,9 +67,8 @@ def slower_drives(arguments: argparse.Namespace) -> list[Case]:
     if "slower" not in arguments.cases:
         return []
     speed = arguments.mb_per_second / 2
-    titles = {1: "1 stream to 1 drive", arguments.slower: f"{arguments.slower} streams to {arguments.slower} drives"}
     return [
-        Case(f"{title} of {speed:g} MB/s", pipe, streams, speed)
+        Case(f"{_streams(streams)} of {speed:g} MB/s", pipe, streams, speed)
         for pipe in arguments.pipes
-        for streams, title in titles.items()
+        for streams in (1, arguments.slower)
     ]

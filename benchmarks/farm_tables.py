@@ -64,6 +64,8 @@ def lookup_table(cases: list[Case], runs: list[list[Run]], idle: list[float]) ->
     lines = ["| lookups | pipe | number | median ms | 99 % ms | MB/s meanwhile |", "|---|---|---|---|---|---|"]
     lines.append(f"| nothing arrives | | {_times(idle)} | 0 |")
     for case, done in zip(cases, runs, strict=True):
+        if not case.has_lookups:
+            continue
         lookups = [seconds for run in done for seconds in run.lookups]
         lines.append(f"| {case.title} | {case.pipe} | {_times(lookups)} | {_speed(done):.0f} |")
     return "\n".join(lines)
