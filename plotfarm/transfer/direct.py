@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import hmac
-import os
 import socket
 import struct
 import time
@@ -151,7 +150,6 @@ class DirectPipe:
         self._socket.settimeout(None)
         limit = struct.pack("ll", 0, int(_BLOCKED_SECONDS * 1e6))
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-        self.exited = os.dup(self._socket.fileno())
 
     def put(self, chunk: memoryview, source: int, offset: int) -> int:
         """Send what the connection takes within a moment, perhaps nothing; PipeLost if it has ended.
@@ -176,14 +174,7 @@ class DirectPipe:
         except OSError as error:
             raise PipeLost(f"the data connection ended: {error.strerror}") from None
 
-    def check(self) -> None:
-        """Raise PipeLost if the connection broke; that the NAS closed it when it had everything is well."""
-        number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if number:
-            raise PipeLost(f"the data connection failed: {os.strerror(number)}")
-
     def close(self) -> None:
         """Close the connection."""
         with contextlib.suppress(OSError):
             self._socket.close()
-        os.close(self.exited)

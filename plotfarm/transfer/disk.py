@@ -18,7 +18,7 @@ from plotfarm.base import kernel
 from plotfarm.base.disk_error import Call, DiskError, calling
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.plots.parts import lock_part, mark_committed, part_name, read_facts, write_facts
-from plotfarm.transfer.direct_io import hash_back
+from plotfarm.transfer.direct_io import first_hole, hash_back
 from plotfarm.transfer.effects import (
     AllocatePart,
     CheckSamples,
@@ -203,11 +203,7 @@ class Disk:
         mark_committed(self._part)
 
     def _first_hole(self, _: FirstHole) -> int:
-        with calling(Call.SEEK):
-            # On ext4 and XFS a page in memory makes an unwritten block look like data.
-            os.posix_fadvise(self._part, 0, 0, os.POSIX_FADV_DONTNEED)
-            size = os.fstat(self._part).st_size
-            return min(size, os.lseek(self._part, 0, os.SEEK_HOLE)) if size else 0
+        return first_hole(self._part)
 
     def _check_samples(self, _: CheckSamples) -> bool:
         try:

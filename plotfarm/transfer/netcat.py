@@ -174,7 +174,6 @@ class NetcatPipe:
         self._process = spawn(argv, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         assert self._process.stdin is not None
         self.descriptor = self._process.stdin.fileno()
-        self.exited = os.pidfd_open(self._process.pid)  # readable when the process has ended
         widen_pipe(self.descriptor)
         os.set_blocking(self.descriptor, False)
 
@@ -209,11 +208,6 @@ class NetcatPipe:
         assert self._process.stdin is not None
         self._process.stdin.close()
 
-    def check(self) -> None:
-        """Raise PipeLost if netcat has ended badly."""
-        if self._process.wait() != 0:
-            raise PipeLost(f"the data connection failed: {self._last_words()}")
-
     def _last_words(self) -> str:
         assert self._process.stderr is not None
         status = end(self._process)
@@ -228,7 +222,6 @@ class NetcatPipe:
                     pipe.close()
         self._process.kill()
         self._process.wait()
-        os.close(self.exited)
 
 
 def stale_listeners() -> list[int]:

@@ -20,7 +20,6 @@ class Pipe(Protocol):
     """The sending end of a data connection (netcat.NetcatPipe, direct.DirectPipe)."""
 
     first_pause_seconds: float  # how long to pause when nothing was taken; 0: `put` itself has waited
-    exited: int  # a descriptor, readable when the connection may have ended
 
     def put(self, chunk: memoryview, source: int, offset: int) -> int:
         """Hand over what is taken now of a chunk that lies at `offset` of the file `source`; PipeLost at an end."""
@@ -30,9 +29,6 @@ class Pipe(Protocol):
 
     def close_input(self) -> None:
         """Say that this was all."""
-
-    def check(self) -> None:
-        """Raise PipeLost if the connection ended badly."""
 
     def close(self) -> None:
         """End the connection, whatever it is doing."""

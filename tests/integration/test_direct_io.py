@@ -15,8 +15,7 @@ from plotfarm.base.disk_error import Call, DiskError
 from plotfarm.transfer.direct_io import (
     BLOCK_BYTES,
     DirectFile,
-    HolesFound,
-    check_no_holes,
+    first_hole,
     hash_back,
     read_back,
 )
@@ -137,9 +136,7 @@ def test_truncated_in_the_middle_of_writing(place: Path) -> None:
         write(descriptor, content, 4 * CHUNK)
         os.fsync(descriptor)
         assert os.fstat(descriptor).st_size == len(content)
-        with pytest.raises(HolesFound) as caught:
-            check_no_holes(descriptor, len(content))
-        assert caught.value.first_hole == 0
+        assert first_hole(descriptor) == 0
 
 
 def test_a_skipped_range(place: Path) -> None:
@@ -147,27 +144,23 @@ def test_a_skipped_range(place: Path) -> None:
         write(descriptor, os.urandom(2 * CHUNK))
         write(descriptor, os.urandom(8 * CHUNK), 4 * CHUNK)
         os.fsync(descriptor)
-        with pytest.raises(HolesFound) as caught:
-            check_no_holes(descriptor, 8 * CHUNK)
-        assert caught.value.first_hole == 2 * CHUNK
+        assert first_hole(descriptor) == 2 * CHUNK
 
 
-@pytest.mark.parametrize(("found", "expected"), [(0, CHUNK), (100, CHUNK), (CHUNK + 1, CHUNK), (CHUNK, CHUNK - 1)])
-def test_another_size(place: Path, found: int, expected: int) -> None:
+@pytest.mark.parametrize("size", [0, 100, CHUNK, CHUNK + 1])
+def test_without_holes_it_is_the_size(place: Path, size: int) -> None:
     with new_part(place) as descriptor:
-        os.write(descriptor, os.urandom(found))
+        os.write(descriptor, os.urandom(size))
         os.fsync(descriptor)
-        with pytest.raises(HolesFound) as caught:
-            check_no_holes(descriptor, expected)
-        assert caught.value.first_hole == min(found, expected)
+        assert first_hole(descriptor) == size
 
 
 def test_what_has_no_holes_to_seek() -> None:
     reader, writer = os.pipe()
     try:
         os.write(writer, b"x")
-        with pytest.raises((DiskError, HolesFound)):
-            check_no_holes(reader, 1)
+        with pytest.raises(DiskError):
+            first_hole(reader)
     finally:
         os.close(reader)
         os.close(writer)
@@ -196,7 +189,7 @@ def test_overwritten_block_is_in_a_sample(place: Path) -> None:
             ],
             check=True,
         )
-        check_no_holes(descriptor, len(content))
+        assert first_hole(descriptor) == len(content)
         with pytest.raises(SampleDiffers) as caught:
             check_samples(descriptor, sampler.samples)
         assert caught.value.offset == victim.offset

@@ -19,7 +19,7 @@ from plotfarm.plots.parts import is_locked, lock_part
 from plotfarm.transfer import part_writer
 from plotfarm.transfer.direct_io import (
     BLOCK_BYTES,
-    check_no_holes,
+    first_hole,
     open_directly,
 )
 from plotfarm.transfer.part_writer import PartWriter
@@ -57,7 +57,7 @@ def test_sizes(place: Path) -> None:
         with new_part(place) as descriptor:
             write(descriptor, content)
             os.fsync(descriptor)
-            check_no_holes(descriptor, size)
+            assert first_hole(descriptor) == size
             assert read(descriptor, 0, size) == content
             assert (place / "part").read_bytes() == content
         (place / "part").unlink()
@@ -71,7 +71,7 @@ def test_resume_from_an_offset(place: Path) -> None:
             os.ftruncate(descriptor, begin)
             write(descriptor, content, begin)
             os.fsync(descriptor)
-            check_no_holes(descriptor, len(content))
+            assert first_hole(descriptor) == len(content)
             assert read(descriptor, 0, len(content)) == content
         (place / "part").unlink()
 
@@ -85,7 +85,7 @@ def test_preallocated_parts_show_what_was_written(place: Path) -> None:
         assert os.fstat(descriptor).st_size == 2 * CHUNK
         write(descriptor, content, 2 * CHUNK)
         os.fsync(descriptor)
-        check_no_holes(descriptor, len(content))
+        assert first_hole(descriptor) == len(content)
         assert read(descriptor, 0, len(content)) == content
 
 
