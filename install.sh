@@ -179,6 +179,8 @@ run_test() {
         check .venv/bin/mypy
         check .venv/bin/lint-imports
         check shellcheck "${scripts[@]}" .ci/run
+        # Most tests wait: for limits to pass, for hosts to give up. Three at once keep two cores busy.
+        set -- --numprocesses 3 --dist worksteal
     fi
     printf '\n==> pytest %s\n' "$*"
     exec .venv/bin/python -m pytest "$@"

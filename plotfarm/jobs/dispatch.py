@@ -19,7 +19,7 @@ from plotfarm.transfer.outcomes import NotTaken
 from plotfarm.transfer.stream import OnTheWay, SessionLost, Stream, StreamGone, Unavailable
 
 _LOG = logging.getLogger(__name__)
-_GATHER_SECONDS = 2.0  # so long the first choice waits for the answers of all NAS
+_GATHER_SECONDS = 10.0  # so long the first choice waits for the answers of all NAS: a busy one takes a while
 _LONGEST_WAIT_SECONDS = 1.0
 
 

@@ -83,6 +83,8 @@ class EvilNas:
             self._recheck = message["number"]
         if kind == "lost":
             self._attempt += 1
+        if kind == "sent" and "pouring" not in self._times:  # on a busy machine all of it comes between two looks
+            self._reach("pouring", [])
         right: dict[str, Callable[[], list[Message]]] = {
             "ask": lambda: [{"type": "capacity", "plots": 10, "streams": 10, "detail": ""}],
             "offer": lambda: [self._first()],

@@ -22,6 +22,7 @@ SEGMENT_BYTES = 256 * 1024
 SHORT_SEGMENTS = {"PLOT_MANAGER_SEGMENT_BYTES": str(SEGMENT_BYTES)}
 LEAST_KEPT_BYTES = 4 * SEGMENT_BYTES  # what is shorter is not worth going on with
 MIB = 2**20
+START_SECONDS = 5.0  # in less a receiver finds out on a busy machine that its plotter has too many already
 
 
 def steal_key(farm: Farm, name: str = NAME) -> Path:
@@ -100,7 +101,9 @@ def system_disk_bytes(farm: Farm) -> int:
 
 
 class Watcher(threading.Thread):
-    """Looks at the receivers of a farm all the time: the most memory that one has had, and the most of them at once.
+    """Looks at the receivers of a farm all the time: the most memory that one has had, and the most that stay at once.
+
+    A session that is turned away has to start first, to find out: it counts when it has lived on for a while.
 
     With `quota_bytes` also at the drives: `most_room_bytes` is the most that names with `mark` have taken there.
     """
@@ -120,7 +123,8 @@ class Watcher(threading.Thread):
             found = receivers(self._farm)
             own = {process.pid for process in found}
             with contextlib.suppress(psutil.Error):
-                sessions = [process for process in found if process.ppid() not in own]
+                born = time.time() - START_SECONDS
+                sessions = [each for each in found if each.ppid() not in own and each.create_time() < born]
                 self.most_sessions = max(self.most_sessions, len(sessions))
             for process in found:
                 self.most_memory_bytes = max(self.most_memory_bytes, peak_memory(process.pid))

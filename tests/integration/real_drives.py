@@ -57,9 +57,10 @@ def mounting(file_system: str) -> Iterator[None]:
         pytest.skip(NO_MOUNTS)
     if find_program(f"mkfs.{file_system}") is None:
         pytest.skip(f"mkfs.{file_system} is not installed")
+    before = threads_now()
     with private_mounts():
         yield
-        wait_for_threads()
+        wait_for_threads(before)
 
 
 def in_use(place: Path) -> tuple[list[str], list[str]]:
@@ -73,10 +74,15 @@ def in_use(place: Path) -> tuple[list[str], list[str]]:
     return threads, [file for file in files if file.startswith(str(place))]
 
 
-def wait_for_threads() -> None:
-    """A namespace can be left by a process of one thread only, and a joined one is still ending in the kernel."""
+def threads_now() -> set[str]:
+    """Return the threads of this process, as the kernel numbers them."""
+    return set(os.listdir("/proc/self/task"))
+
+
+def wait_for_threads(before: set[str]) -> None:
+    """A namespace cannot be left while threads share it, and a joined one is still ending in the kernel."""
     deadline = time.monotonic() + 10
-    while len(os.listdir("/proc/self/task")) > 1:
+    while threads_now() - before:
         assert time.monotonic() < deadline, "a thread was left behind"
         time.sleep(0.001)
 

@@ -21,6 +21,7 @@ from plotfarm.drives.smart.read import read_health
 from testbed import smart_samples as samples
 from testbed.fake_smartctl import FakeSmartctl
 from testbed.mounts import LoopDrive, private_mounts, why_no_mounts
+from tests.integration.real_drives import threads_now, wait_for_threads
 
 CHECKOUT = Path(__file__).parents[2]
 SHARED = CHECKOUT.parent / "shared" / "data" / "smartctl"
@@ -238,6 +239,7 @@ def test_what_ends_only_its_parent_is_left_behind_once(host):
 def test_a_smartctl_that_cannot_be_killed_is_left_and_not_joined_by_another(host):
     if NO_MOUNTS:
         pytest.skip(NO_MOUNTS)
+    before = threads_now()
     with private_mounts():
         drive = LoopDrive(host.base / "image", host.base / "frozen", 4 * 2**20)
         host.smartctl.runs("/dev/sda", f": > {drive.place}/hangs\n")
@@ -258,9 +260,7 @@ def test_a_smartctl_that_cannot_be_killed_is_left_and_not_joined_by_another(host
         lock.release()
         host.smartctl.says("/dev/sda", samples.sata())
         assert host.read("/dev/sda")["/dev/sda"].celsius == 34
-        deadline = time.monotonic() + 10
-        while len(os.listdir("/proc/self/task")) > 1 and time.monotonic() < deadline:
-            time.sleep(0.001)  # a process with other threads may not go back to the mounts that it had before
+        wait_for_threads(before)
 
 
 # ---- Two at once ----
