@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,9 @@ CREATE TABLE IF NOT EXISTS told (what TEXT PRIMARY KEY, up_to INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS received (
     plotter TEXT NOT NULL, hour INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (plotter, hour)
 );
+CREATE TABLE IF NOT EXISTS publishing (
+    plot TEXT NOT NULL, identity BLOB NOT NULL, since REAL NOT NULL, PRIMARY KEY (plot, identity)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS changed_times (path TEXT PRIMARY KEY, old INTEGER NOT NULL, new INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS failures (
     path TEXT PRIMARY KEY, facts TEXT NOT NULL, count INTEGER NOT NULL, time REAL NOT NULL
@@ -152,6 +156,24 @@ class State:
             "SELECT coalesce(sum(bytes), 0) FROM received WHERE plotter = ? AND abs(hour - ?) <= 24", (plotter, hour)
         )
         return int(rows[0][0]) if rows else 0
+
+    def note_publishing(self, plot: str, identity: str) -> None:
+        """Note, durably, that a plot is about to get its name on a drive: from now on it may be stored there."""
+        now = time.time()
+        with self.database.durably():
+            self.database.write(
+                "INSERT OR REPLACE INTO publishing VALUES (?, ?, ?)", (plot, os.fsencode(identity), now)
+            )
+        self.database.write("DELETE FROM publishing WHERE abs(since - ?) > ?", (now, _KEEP_LONG_SECONDS))
+
+    def forget_publishing(self, plot: str, identity: str) -> None:
+        """Forget that: how it ended is known."""
+        self.database.write("DELETE FROM publishing WHERE plot = ? AND identity = ?", (plot, os.fsencode(identity)))
+
+    def publishing(self, plot: str) -> set[str]:
+        """Return the identities of the drives that a plot may be stored on without anybody having said so."""
+        rows = self.database.rows("SELECT identity FROM publishing WHERE plot = ?", (plot,))
+        return {os.fsdecode(identity) for (identity,) in rows}
 
     def stored_since(self, since: float) -> tuple[int, int]:
         """Return how many plots, and how many bytes of them, were stored here since a Unix time."""

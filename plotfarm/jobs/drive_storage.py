@@ -28,11 +28,22 @@ from plotfarm.jobs.stale_parts import remove_parts
 from plotfarm.plots.names import escaped, refuse_name
 from plotfarm.plots.parts import FoundPart, PartFacts, new_arrival_id, parse_part_name
 from plotfarm.transfer.disk import Site
-from plotfarm.transfer.effects import Placement, RefusedPlacement, ReservedPlacement, StoredPlacement
+from plotfarm.transfer.effects import (
+    Placement,
+    Publishing,
+    QuarantineDrive,
+    RecordEffect,
+    RecordFailed,
+    RecordStored,
+    RefusedPlacement,
+    RemoveOtherParts,
+    ReservedPlacement,
+    StoredPlacement,
+)
 from plotfarm.transfer.hashing import plot_hash
 from plotfarm.transfer.messages import Capacity, Offer, text
 from plotfarm.transfer.outcomes import Failure, How, Refusal
-from plotfarm.transfer.storage import Arrived, Assignment
+from plotfarm.transfer.storage import Assignment
 
 _LOG = logging.getLogger(__name__)
 _FORMATS = ("v1", "bladebit", "plot2", "gplot", "unknown")
@@ -182,22 +193,26 @@ class DriveStorage:
         return self._is_own_host or arrival.plotter == self._plotter
 
     def _perhaps_elsewhere(self, offer: Offer, view: _View) -> Assignment | None:
-        """Refuse a plot that was stored, by the records, on a drive that cannot be asked now."""
+        """Refuse a plot that was stored, or may be, by the records, on a drive that cannot be asked now."""
         places = {
             os.path.dirname(transfer.target)
             for transfer in self._state.transfers(plot=offer.name, limit=20)
             if transfer.result in (How.STORED.value, How.HAVE.value)
         }
+        perhaps = self._state.publishing(offer.name)
         for reading in view.readings:
             drive = reading.drive
-            if drive.mountpoint not in places or is_offlined(drive, view.offlined):
+            is_recorded = drive.mountpoint in places or drive.identity in perhaps
+            if not is_recorded or is_offlined(drive, view.offlined):
                 continue
             if drive.identity in view.quarantined or drive.identity in self._refused:
-                detail = f"it was stored on {drive.name}, which is in quarantine"
+                detail = f"it may be stored on {drive.name}, which is in quarantine"
                 return _refused(Refusal.QUARANTINED, detail)
             if reading.problem:
-                detail = f"it was stored on {drive.name}, which cannot be asked now: {reading.problem}"
+                detail = f"it may be stored on {drive.name}, which cannot be asked now: {reading.problem}"
                 return _refused(Refusal.DRIVE_SILENT, detail)
+            if offer.name not in reading.found and drive.identity not in {each.identity for each in view.arrivals}:
+                self._state.forget_publishing(offer.name, drive.identity)  # it is not there, and nobody publishes
         return None
 
     def _assign(self, offer: Offer, view: _View, excluded: frozenset[str]) -> Assignment:
@@ -308,58 +323,61 @@ class DriveStorage:
         with self._reservations.mutex():
             return self._limits.must_yield(_identity(assignment.placement), self._reservations.arrivals())
 
-    def quarantine(self, assignment: Assignment, plot: str, failure: Failure, call: str, number: int) -> None:
-        """Believe nothing of the drive any more."""
-        drive = self._drive(assignment)
-        _LOG.error("Drive %s goes into quarantine: %s: %s", drive.name, failure.value, call)
-        self._refused.add(drive.identity)
-        self._quarantine.add(drive, _REASONS[failure], call=call, errno=number, plot=plot)
-
-    def _drive(self, assignment: Assignment) -> Drive:
-        return self._drives[_identity(assignment.placement)]
-
     # ---- The records ----
 
-    def stored(self, arrived: Arrived) -> None:
-        """Record the transfer: the reports count it, and drive_manager.py tells of it."""
-        if arrived.how is How.STORED:
-            self._limits.is_granted()
-            self._state.count_received(self._plotter, arrived.offer.size)
-        self._record(arrived.offer, arrived.path, arrived.seconds, arrived.how.value, segments=arrived.segments)
+    def record(self, effect: RecordEffect, offer: Offer, assignment: Assignment, seconds: float) -> None:
+        """Remember, or do, what an effect says of an offer that has this assignment, so long after it was made."""
+        identity = _identity(assignment.placement)
+        match effect:
+            case Publishing():
+                if assignment.lock is not None:
+                    assignment.lock.update(publishing=True)
+                self._state.note_publishing(offer.name, identity)
 
-    def failed(self, offer: Offer, failure: Failure, detail: str, seconds: float) -> None:
-        """Record an arrival that failed."""
-        self._record(offer, "", seconds, failure.value, detail=detail)
+            case QuarantineDrive():
+                drive = self._drives[identity]
+                _LOG.error("Drive %s goes into quarantine: %s: %s", drive.name, effect.failure.value, effect.call)
+                self._refused.add(identity)
+                reason = _REASONS[effect.failure]
+                self._quarantine.add(drive, reason, call=effect.call, errno=effect.number, plot=offer.name)
 
-    def _record(
-        self,
-        offer: Offer,
-        path: str,
-        seconds: float,
-        result: str,
-        *,
-        segments: Sequence[str] = (),
-        detail: str = "",
-    ) -> None:
-        self._state.record_transfer(
-            Transfer(
-                finished=time.time(),
-                plot=offer.name,
-                kind=offer.format,
-                source=offer.plot_directory,
-                target=path,
-                plotter=self._plotter,
-                bytes=offer.size,
-                seconds=seconds,
-                digest=plot_hash(segments) if segments else "",
-                segments=" ".join(segments),
-                result=result,
-                k=offer.k or 0,
-                detail=text(detail),
-            )
+            case RecordStored():
+                _LOG.info("Stored: %s (%s)", effect.path, effect.how)
+                if effect.how is How.STORED:
+                    self._limits.is_granted()
+                    self._state.count_received(self._plotter, offer.size)
+                ended = replace(self._transfer(offer, seconds), result=effect.how.value, target=effect.path)
+                if effect.segments:  # none if it only got another name
+                    ended = replace(ended, digest=plot_hash(effect.segments), segments=" ".join(effect.segments))
+                self._state.record_transfer(ended)
+                self._state.forget_publishing(offer.name, identity)
+
+            case RecordFailed():
+                _LOG.error("Failed: %s: %s", offer.name, effect.detail)
+                ended = replace(self._transfer(offer, seconds), result=effect.failure.value, detail=text(effect.detail))
+                self._state.record_transfer(ended)
+
+            case RemoveOtherParts():
+                self._remove_other_parts(effect.plot)
+
+    def _transfer(self, offer: Offer, seconds: float) -> Transfer:
+        """Return what is known of a transfer that has just ended, however it did."""
+        return Transfer(
+            finished=time.time(),
+            plot=offer.name,
+            kind=offer.format,
+            source=offer.plot_directory,
+            target="",
+            plotter=self._plotter,
+            bytes=offer.size,
+            seconds=seconds,
+            digest="",
+            segments="",
+            result="",
+            k=offer.k or 0,
         )
 
-    def remove_other_parts(self, plot: str) -> None:
+    def _remove_other_parts(self, plot: str) -> None:
         """Remove what interrupted arrivals of this plot, from this plotter, have left on the drives."""
         for reading in self._view.readings if self._view is not None else ():
             names = [

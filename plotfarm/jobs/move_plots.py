@@ -30,7 +30,13 @@ from plotfarm.plots.names import escaped
 from plotfarm.plots.parts import new_arrival_id
 from plotfarm.plots.plotfile import Candidate, PlotFile
 from plotfarm.reports.progress import Bars, Screen
-from plotfarm.transfer.effects import RecordFailed, RefusedPlacement, ReservedPlacement, StoredPlacement
+from plotfarm.transfer.effects import (
+    RecordFailed,
+    RefusedPlacement,
+    RemoveOtherParts,
+    ReservedPlacement,
+    StoredPlacement,
+)
 from plotfarm.transfer.hashing import configured_segment_bytes, plot_hash
 from plotfarm.transfer.messages import Offer
 from plotfarm.transfer.move import Load
@@ -174,7 +180,7 @@ class MovingRun:
         if offer.is_dry_run or not isinstance(placement, ReservedPlacement) or not placement.part:
             return assignment
 
-        self._storage.remove_other_parts(offer.name)
+        self._storage.record(RemoveOtherParts(offer.name), offer, assignment, 0.0)
         fresh = replace(placement, part="", arrival=new_arrival_id())
         return replace(assignment, placement=fresh)
 

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any
 
 from plotfarm.base.state import State
 from plotfarm.plots.plotfile import PlotFile
-from plotfarm.transfer.effects import (
-    Effect,
-    Publishing,
-    QuarantineDrive,
-    RecordFailed,
-    RecordStored,
-    RefusedPlacement,
-    RemoveOtherParts,
-)
+from plotfarm.transfer.effects import RecordEffect, RefusedPlacement
 from plotfarm.transfer.messages import Offer
 from plotfarm.transfer.move import Load
 from plotfarm.transfer.mover import Advanced, Mover, Order, ToRecord
 from plotfarm.transfer.outcomes import Delivered, Failed
 from plotfarm.transfer.source import open_source
-from plotfarm.transfer.storage import Arrived, Assignment, Storage
+from plotfarm.transfer.storage import Assignment, Storage
 from plotfarm.transfer.stream import TimeNote
 
 
@@ -100,20 +91,9 @@ class Moving:
         else:
             self._state.remember_time(str(note.path), note.old, note.new)
 
-    def record(self, effect: Effect[Any]) -> None:
-        """Carry out an effect that asks for something to be remembered."""
-        match effect:
-            case Publishing():
-                if self._assignment.lock is not None:
-                    self._assignment.lock.update(publishing=True)
-            case QuarantineDrive():
-                self._storage.quarantine(self._assignment, self.plot.name, effect.failure, effect.call, effect.number)
-            case RecordStored():
-                self._storage.stored(Arrived(self._offer, effect.path, effect.segments, self.seconds, effect.how))
-            case RecordFailed():
-                self._storage.failed(self._offer, effect.failure, effect.detail, self.seconds)
-            case RemoveOtherParts():
-                self._storage.remove_other_parts(effect.plot)
+    def record(self, effect: RecordEffect) -> None:
+        """Have the host remember something of this move."""
+        self._storage.record(effect, self._offer, self._assignment, self.seconds)
 
     def end(self) -> None:
         """End the process, and give the drive back."""

@@ -449,13 +449,17 @@ class Release(Effect[None]):
     """Let go of the drive and of all that is open there."""
 
 
-@dataclass(frozen=True)
-class Publishing(Effect[None]):
-    """Note that the plot may appear under its name from now on, also if the drive hangs."""
+class RecordEffect(Effect[None]):
+    """Something that the host is to remember, or to do, about an arrival; its Storage does (see storage.py)."""
 
 
 @dataclass(frozen=True)
-class QuarantineDrive(Effect[None]):
+class Publishing(RecordEffect):
+    """Note, durably, that the plot may appear under its name from now on, also if the drive or this process hangs."""
+
+
+@dataclass(frozen=True)
+class QuarantineDrive(RecordEffect):
     """Believe nothing of the drive any more until it is mounted anew, the host restarts, or the owner says so."""
 
     failure: Failure
@@ -464,7 +468,7 @@ class QuarantineDrive(Effect[None]):
 
 
 @dataclass(frozen=True)
-class RecordStored(Effect[None]):
+class RecordStored(RecordEffect):
     """Record a plot that is on a drive, durably."""
 
     path: str
@@ -473,14 +477,14 @@ class RecordStored(Effect[None]):
 
 
 @dataclass(frozen=True)
-class RemoveOtherParts(Effect[None]):
+class RemoveOtherParts(RecordEffect):
     """Remove the parts that interrupted arrivals of this plot, from this plotter, have left: it is stored."""
 
     plot: str
 
 
 @dataclass(frozen=True)
-class RecordFailed(Effect[None]):
+class RecordFailed(RecordEffect):
     """Record an arrival that failed."""
 
     failure: Failure

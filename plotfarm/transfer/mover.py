@@ -21,6 +21,7 @@ from plotfarm.transfer.effects import (
     Effect,
     LinkSource,
     Naming,
+    RecordEffect,
     ReservedPlacement,
     SourceEffect,
     SourcePlace,
@@ -61,7 +62,7 @@ class Advanced:
 class ToRecord:
     """An effect that the run carries out: something is to be remembered."""
 
-    effect: Effect[Any]
+    effect: RecordEffect
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,9 @@ class _Hands:
                 return self._disk.carry_out(effect)
             case SourceEffect():
                 return self._source.carry_out(effect)
-        return _have_recorded(self._endpoint, ToRecord(effect))
+            case RecordEffect():
+                return _have_recorded(self._endpoint, ToRecord(effect))
+        raise TypeError(f"nobody carries out {type(effect).__name__}")
 
     def _copy(self, effect: Copy) -> tuple[str, ...]:
         source = self._source.descriptor

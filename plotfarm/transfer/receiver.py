@@ -29,16 +29,12 @@ from plotfarm.transfer.effects import (
     Place,
     Placement,
     Pour,
-    Publishing,
-    QuarantineDrive,
     ReadPart,
     ReadStored,
     Receive,
-    RecordFailed,
-    RecordStored,
+    RecordEffect,
     RefusedPlacement,
     Release,
-    RemoveOtherParts,
     Send,
     Stopped,
     play,
@@ -51,7 +47,7 @@ from plotfarm.transfer.outcomes import Failure, Phase
 from plotfarm.transfer.pace import Lookups, Pace
 from plotfarm.transfer.publish import Verify
 from plotfarm.transfer.receive import Terms, receive
-from plotfarm.transfer.storage import Arrived, Assignment, Storage
+from plotfarm.transfer.storage import Assignment, Storage
 
 _LOG = logging.getLogger(__name__)
 _CONNECT_SECONDS = 30.0  # a plotter that can reach the port does so in far less
@@ -161,8 +157,11 @@ class Receiver:
                 return self._on_disk(effect, arrival)
             case Release():
                 return self._release(arrival)
-            case _:
-                return self._record(effect, arrival)
+            case RecordEffect():
+                assert arrival.assignment is not None
+                seconds = time.monotonic() - arrival.started
+                return self._storage.record(effect, arrival.offer, arrival.assignment, seconds)
+        raise PlotfarmError(f"nobody carries out {type(effect).__name__}")
 
     # ---- What the plotter says ----
 
@@ -333,29 +332,6 @@ class Receiver:
         if time.monotonic() - arrival.noted > _LOCK_UPDATE_SECONDS:
             arrival.noted = time.monotonic()
             arrival.assignment.lock.update(written_bytes=done, progress=time.time())
-
-    # ---- The records ----
-
-    def _record(self, effect: Effect[Any], arrival: _Arrival) -> None:
-        offer = arrival.offer
-        seconds = time.monotonic() - arrival.started
-        assert arrival.assignment is not None
-        match effect:
-            case Publishing():
-                if arrival.assignment.lock is not None:
-                    arrival.assignment.lock.update(publishing=True)
-            case QuarantineDrive():
-                self._storage.quarantine(arrival.assignment, offer.name, effect.failure, effect.call, effect.number)
-            case RecordStored():
-                self._storage.stored(Arrived(offer, effect.path, effect.segments, seconds, effect.how))
-                _LOG.info("Stored: %s (%s)", effect.path, effect.how)
-            case RecordFailed():
-                self._storage.failed(offer, effect.failure, effect.detail, seconds)
-                _LOG.error("Failed: %s: %s", offer.name, effect.detail)
-            case RemoveOtherParts():
-                self._storage.remove_other_parts(effect.plot)
-            case _:
-                raise PlotfarmError(f"nobody carries out {type(effect).__name__}")
 
     def _release(self, arrival: _Arrival) -> None:
         arrival.listener.close()

@@ -7,9 +7,8 @@ from typing import Protocol
 
 from plotfarm.base.locks import Lock
 from plotfarm.transfer.disk import Site
-from plotfarm.transfer.effects import Placement, RefusedPlacement
+from plotfarm.transfer.effects import Placement, RecordEffect, RefusedPlacement
 from plotfarm.transfer.messages import Capacity, Offer
-from plotfarm.transfer.outcomes import Failure, How
 
 
 @dataclass(frozen=True)
@@ -23,17 +22,6 @@ class Assignment:
     site: Site | None = None
     lock: Lock | None = None
     device_number: int = 0  # of the drive, for the kernel's count of its reads
-
-
-@dataclass(frozen=True)
-class Arrived:
-    """A plot that is on a drive, for the records."""
-
-    offer: Offer
-    path: str
-    segments: tuple[str, ...]  # hashes; none if it only got another name
-    seconds: float
-    how: How
 
 
 class Storage(Protocol):
@@ -60,14 +48,5 @@ class Storage(Protocol):
     def must_yield(self, assignment: Assignment) -> bool:
         """Tell whether this arrival has to make room for a plotter that has waited for its share."""
 
-    def quarantine(self, assignment: Assignment, plot: str, failure: Failure, call: str, number: int) -> None:
-        """Believe nothing of the drive any more."""
-
-    def stored(self, arrived: Arrived) -> None:
-        """Record a plot that is stored."""
-
-    def failed(self, offer: Offer, failure: Failure, detail: str, seconds: float) -> None:
-        """Record an arrival that failed."""
-
-    def remove_other_parts(self, plot: str) -> None:
-        """Remove what interrupted arrivals of this plot have left."""
+    def record(self, effect: RecordEffect, offer: Offer, assignment: Assignment, seconds: float) -> None:
+        """Remember, or do, what an effect says of an offer that has this assignment, so long after it was made."""

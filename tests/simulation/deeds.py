@@ -72,6 +72,7 @@ def rm(sim: Simulation, drive: Drive, name: str, inode: Inode) -> None:
 
 def _mv(sim: Simulation, drive: Drive, name: str, inode: Inode) -> None:
     drive.rename(name, "elsewhere.bin")
+    sim.world.uncounted.add(sim.world.key(drive, inode))  # a power cut brings it back, when another has taken its place
 
 
 def _mv_to_final(sim: Simulation, drive: Drive, name: str, inode: Inode) -> None:
@@ -116,7 +117,7 @@ def _replace_part(sim: Simulation, drive: Drive, name: str, inode: Inode) -> Non
         made = create(drive, name, FOREIGN_CONTENT)
         made.attributes = inode.attributes  # cp -a
         sim.world.own_parts.add(sim.world.key(drive, made))
-        sim.world.copies.add(sim.world.key(drive, made))
+        sim.world.uncounted.add(sim.world.key(drive, made))
 
 
 def _part_deed(name: str, act: Act) -> Deed:

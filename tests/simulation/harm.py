@@ -177,7 +177,7 @@ def lose_memory(is_old: bool) -> Apply:
         world = sim.world
         for identity in world.memory.quarantined:
             excuse_drive(sim, identity)
-        if world.memory.publishing or world.memory.stored:
+        if world.memory.publishing or world.memory.stored or world.memory.perhaps:
             world.doubles.add("memory")
         world.memory = world.backup.copy() if is_old else Memory()
 

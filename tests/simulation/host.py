@@ -106,8 +106,11 @@ class Host:
             if any(worker.identity == identity for worker in self.world.workers):
                 return RefusedPlacement(Refusal.PUBLISHING, identity)
         where = memory.stored.get(offer.name)
-        if where is not None and where not in reachable:
-            return RefusedPlacement(Refusal.DRIVE_SILENT, where)
+        for uuid in reachable - memory.quarantined.keys() - {worker.identity for worker in self.world.workers}:
+            memory.perhaps.pop((offer.name, uuid), None)  # it was just read: the plot is not there
+        places = {where, *(uuid for plot, uuid in memory.perhaps if plot == offer.name)} - {None} - reachable
+        if places:
+            return RefusedPlacement(Refusal.DRIVE_SILENT, "")
         if self._arrives(offer.name):
             return RefusedPlacement(Refusal.ARRIVING, "")
         return None
@@ -137,20 +140,12 @@ class Host:
                     if drive.free >= left and held + left <= self.world.setup.quota:
                         own = name.removesuffix(".part").rpartition(".")[2]
                         return ReservedPlacement(path, drive.uuid, f"{path}/{offer.name}", name, own)
-        self._look_for_unseen(offer)
         if held + offer.size > self.world.setup.quota:
             return RefusedPlacement(Refusal.UNFINISHED_QUOTA, "")
         for path, drive in usable:
             if drive.free >= offer.size:
                 return ReservedPlacement(path, drive.uuid, f"{path}/{offer.name}", "", arrival)
         return RefusedPlacement(Refusal.BUSY if taken else Refusal.NO_DRIVE, "")
-
-    def _look_for_unseen(self, offer: Offer) -> None:
-        """Note, as an observer, that a plot may get stored twice: a drive that has it is away, and no record tells."""
-        memory = self.world.memory
-        is_there = any(offer.name in drive.names for drive in self.world.nas_drives)
-        if is_there and offer.name not in memory.stored:
-            self.world.doubles.add("unseen")
 
     def held(self, plotter: str) -> int:
         """Return the blocks that parts of a plotter hold, on all drives."""
@@ -177,6 +172,7 @@ class Host:
     def publishing(self, actor: Actor, effect: Publishing) -> None:
         assert actor.worker is not None
         self.world.memory.publishing[actor.worker.plot] = actor.worker.identity
+        self.world.memory.perhaps[actor.worker.offered, actor.worker.identity] = True
 
     def quarantine_drive(self, actor: Actor, effect: QuarantineDrive) -> None:
         assert actor.worker is not None
@@ -190,7 +186,8 @@ class Host:
 
     def record_stored(self, actor: Actor, effect: RecordStored) -> None:
         assert actor.worker is not None
-        self.world.memory.stored[actor.worker.plot] = actor.worker.identity
+        self.world.memory.stored[actor.worker.offered] = actor.worker.identity
+        self.world.memory.perhaps.pop((actor.worker.offered, actor.worker.identity), None)
 
     def record_failed(self, actor: Actor, effect: RecordFailed) -> None:
         self.world.alerts.add(f"failed {effect.failure.value}")
@@ -215,7 +212,7 @@ class Host:
                 seen[drive.uuid, name] = (inode.size, since)
                 if self.world.now - since >= oldest and "committed" not in inode.attributes:
                     _, since = self.world.touched.get(self.world.key(drive, inode), (0, 0))
-                    is_copy = self.world.key(drive, inode) in self.world.copies  # as old as what it replaced
+                    is_copy = self.world.key(drive, inode) in self.world.uncounted  # as old as what it replaced
                     if not is_copy and self.world.run - since < min(oldest, OLDEST_PART):
                         raise Violation(6, f"{name} is not old, and is removed")
                     self._remove_dead(drive, name, inode)

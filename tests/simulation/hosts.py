@@ -30,6 +30,7 @@ class Memory:
     quarantined: dict[str, Failure] = field(default_factory=dict)  # by UUID
     stored: dict[str, str] = field(default_factory=dict)  # plot -> UUID
     publishing: dict[str, str] = field(default_factory=dict)  # plot -> UUID
+    perhaps: dict[tuple[str, str], bool] = field(default_factory=dict)  # plot, UUID: it may be stored there
     seen_parts: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)  # -> size, since when
 
     def copy(self) -> Memory:
@@ -75,6 +76,7 @@ class Worker:
         "is_second_name",
         "is_writer",
         "kept",
+        "offered",
         "part",
         "part_name",
         "path",
@@ -91,7 +93,8 @@ class Worker:
     def __init__(self, path: str, identity: str, plot: str, plotter: str, is_writer: bool) -> None:
         self.path = path
         self.identity = identity
-        self.plot = plot
+        self.offered = plot
+        self.plot = plot  # as its lock tells others
         self.plotter = plotter
         self.is_writer = is_writer  # it reserved the drive
         self.arrival = ""

@@ -5,14 +5,14 @@ Exceptions, each of them set by the fault that makes it (see faults.py), never b
 * A person's deed, or rot, on the only copy of a plot ends its promise (`Promise.excuse`).
 * A file whose bytes a person or the drive changed where the chosen `verify` does not look counts as whole (`excused`).
 * A part that a person cuts or extends after the last look at its size may get the plot's name as it is; it does not
-  count as whole, so the source has to stay (`tolerated`). A person's copy of a part counts for no quota (`copies`).
+  count as whole, so the source has to stay (`tolerated`). Parts that a person copied or moved away, or that a
+  power cut brought back, count for no quota: when room is granted nobody sees them (`uncounted`).
 * Two changes within one tick of the clock have one time: what is written in the tick of the last look is not seen.
 * A time that was given back may be odd again after a power cut, or if the database that remembered it is gone.
 * What comes under the plot's name into another branch of a pool while the source is removed goes with it (`in_pool`):
   that is how the pool removes.
 * A source without a lease (NFS, FUSE) that is written in the instant in which its time is set may go (`rotten`).
-* A plot may be stored twice if what its NAS remembers was lost, if a drive that has it hung or was away before that was
-  recorded (`doubles`), or if a person gave it two names.
+* A plot may be stored twice if what its NAS remembers was lost (`doubles`), or if a person gave it two names.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _held(world: World, plotter: str) -> int:
         for name, inode in drive.names.items():
             if name.endswith(".part"):
                 facts = facts_of(drive, inode)
-                if facts is not None and facts.plotter == plotter and world.key(drive, inode) not in world.copies:
+                if facts is not None and facts.plotter == plotter and world.key(drive, inode) not in world.uncounted:
                     blocks += inode.allocated.bit_count()
     return blocks
 
@@ -116,7 +116,7 @@ def check_end(world: World) -> None:
             if inode.locked_by is not None or inode.holders:
                 raise Violation(3, f"{name} on {drive.uuid} is still held")
             is_plot = name.endswith(".plot")  # another name that a person gave to a source keeps the time
-            if inode.mtime >= _ODD_TIME and is_plot and not world.doubles & {"times", "moved", "unseen"}:
+            if inode.mtime >= _ODD_TIME and is_plot and not world.doubles & {"times", "moved", "memory"}:
                 raise Violation(3, f"{name} on {drive.uuid} has an odd time")
     if world.workers:
         raise Violation(3, "a drive is still reserved")

@@ -131,7 +131,9 @@ def cut_power(sim: Simulation, at_nas: bool, at_plotter: bool, choice: int) -> N
         world.memory.publishing.clear()
         world.events = [event for event in world.events if event[2].__name__ != "finish"]
         for drive in world.nas_drives:
+            before = {world.key(drive, inode) for inode in drive.names.values()}
             drive.power_cut(keep)
+            world.uncounted |= {world.key(drive, inode) for inode in drive.names.values()} - before
         stale(sim)
     if at_plotter:
         for drive in world.drives:

@@ -139,6 +139,7 @@ def fingerprint(sim: Simulation) -> Any:
         tuple(sorted(world.memory.quarantined)),
         tuple(sorted(world.memory.stored.items())),
         tuple(sorted(world.memory.publishing.items())),
+        tuple(sorted(world.memory.perhaps)),
         tuple([(w.identity, w.is_hung, w.is_writer) for w in world.workers]),
         bool(world.alerts),
         bool(world.doubles),

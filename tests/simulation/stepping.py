@@ -29,10 +29,11 @@ def _method(kind: type[e.Effect[Any]]) -> str:
     return "".join(["_" + letter.lower() if letter.isupper() else letter for letter in name]).lstrip("_")
 
 
+_KINDS_OF_EFFECTS = (e.Effect, e.DiskEffect, e.SourceEffect, e.RecordEffect)
 ALL_EFFECTS: list[type[e.Effect[Any]]] = [
     each
     for each in vars(e).values()
-    if isinstance(each, type) and issubclass(each, e.Effect) and each not in (e.Effect, e.DiskEffect, e.SourceEffect)
+    if isinstance(each, type) and issubclass(each, e.Effect) and each not in _KINDS_OF_EFFECTS
 ]
 METHODS = {kind: _method(kind) for kind in ALL_EFFECTS}
 UNCHANGING = {

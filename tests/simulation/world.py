@@ -56,7 +56,7 @@ class World:
         self.promises: list[Promise] = []
         self.excused: set[Key] = set()  # files whose content a person or rot changed where nobody could see it
         self.tolerated: set[Key] = set()  # files with the name of a plot that are not whole through a person's deed
-        self.copies: set[Key] = set()  # of parts, made by a person
+        self.uncounted: set[Key] = set()  # parts that a person copied or moved away, or that a power cut brought back
         self.in_pool: set[Key] = set()  # files that came into a pool during a journey: unlink takes all of the name
         self.rotten: set[Key] = set()  # sources that rotted after they were read
         self.foreign: dict[Key, tuple[int, ...]] = {}  # files that are none of ours
