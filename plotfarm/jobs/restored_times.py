@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 from plotfarm.base.state import State
-from plotfarm.transfer.source import restore_time
 
 
 def restore_times(state: State) -> None:
     """Restore the times that are on record as changed for a moment; call it while no journey is under way."""
-    for path, old, new in state.changed_times():
+    changed = state.changed_times()
+    if not changed:
+        return
+    from plotfarm.transfer.source import restore_time  # hardly any run needs it, and every cron run would wait for it
+
+    for path, old, new in changed:
         if restore_time(Path(path), old, new):
             state.forget_time(path)
