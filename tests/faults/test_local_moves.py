@@ -15,7 +15,7 @@ from plotfarm.base.state import State
 from plotfarm.drives.model import MARKER
 from plotfarm.drives.reservations import Reservations
 from plotfarm.jobs.drive_storage import DriveStorage
-from plotfarm.jobs.move_plots import MovingRun
+from plotfarm.jobs import move_plots
 from plotfarm.transfer.outcomes import Failure, How
 from testbed.mounts import LoopDrive, mount_small, private_mounts, why_no_mounts
 from testbed.plots import PlotShop
@@ -62,7 +62,7 @@ def test_what_waits_for_a_drive_does_not_ask_all_drives_at_every_word(tmp_path: 
         config = load(scene.farm.nas.config)
         state = State(config.paths.state)
         with Lock(config.paths.locks / "move_local_plots.lock") as lock:
-            assert MovingRun(config, lock, state, dry_run=False).run() == 0
+            assert move_plots._move(config, lock, state, dry_run=False) == 0
         state.close()
         assert len(asked) <= 5  # one for each plot, and for the one that waits when a drive becomes free
         scene.audit(finished=True)
