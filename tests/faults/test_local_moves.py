@@ -14,8 +14,8 @@ from plotfarm.base.locks import Lock
 from plotfarm.base.state import State
 from plotfarm.drives.model import MARKER
 from plotfarm.drives.reservations import Reservations
-from plotfarm.jobs.drive_storage import DriveStorage
 from plotfarm.jobs import move_plots
+from plotfarm.jobs.drive_storage import DriveStorage
 from plotfarm.transfer.outcomes import Failure, How
 from testbed.mounts import LoopDrive, mount_small, private_mounts, why_no_mounts
 from testbed.plots import PlotShop

@@ -244,6 +244,8 @@ def rot(sim: Simulation, actor: Actor, which: str) -> None:
     drive, full, inode = found
     name = full.rpartition("/")[2]
     token = sim.world.token()
+    if sim.world.foreign.pop(sim.world.key(drive, inode), None) is not None:
+        sim.world.tolerated.add(sim.world.key(drive, inode))
     drive.flip(inode, index, token)
     inode.drop_clean_pages()
     if which == "part" and drive.names.get(PLOT) is not inode:

@@ -138,7 +138,7 @@ class Host:
                 if is_own and inode.locked_by is None and inode.links == 1:
                     left = offer.size - inode.allocated.bit_count()
                     if drive.free >= left and held + left <= self.world.setup.quota:
-                        own = name.removesuffix(".part").rpartition(".")[2]
+                        own = arrival if self.world.setup.is_move else name.removesuffix(".part").rpartition(".")[2]
                         return ReservedPlacement(path, drive.uuid, f"{path}/{offer.name}", name, own)
         if held + offer.size > self.world.setup.quota:
             return RefusedPlacement(Refusal.UNFINISHED_QUOTA, "")

@@ -31,6 +31,8 @@ def _source_deed(name: str, act: Act, *, opens_for_writing: bool = False) -> Dee
             if left is not None and left[2] is inode:
                 if opens_for_writing and (_is_unguarded(actor) or drive.tick == 0):
                     sim.world.rotten.add(key)
+                if sim.world.foreign.pop(key, None) is not None:  # through a pool it is a file on a drive
+                    sim.world.tolerated.add(key)
                 try_to(lambda: act(sim, *left))
                 settle(sim, f"{name} of the source")
                 sim.world.is_changed = True

@@ -28,13 +28,16 @@ from tests.simulation.search import (
     show,
     simulate,
 )
-from tests.simulation.setup import SETUPS, Setup
+from tests.simulation.setup import SETUPS, Alias, Setup
 from tests.simulation.stepping import ALL_EFFECTS
 
 PROCESSES = 2
 SECONDS_OF_PAIRS = float(os.environ.get("PLOT_SIMULATION_SECONDS", "40"))
 REPLAY = os.environ.get("PLOT_SIMULATION_REPLAY", "")
 TWO_PLOTTERS = tuple(place for place, setup in enumerate(SETUPS) if setup.second_plotter)
+# Where a plot directory leads to a drive, what people put there and change in three steps is a source and a stored plot
+# at once, and the invariants cannot tell what they want to become of it: triples are for the others.
+UNALIASED = tuple(place for place, setup in enumerate(SETUPS) if setup.alias in (Alias.OWN, Alias.OWN_NFS))
 SESSIONS = tuple(place for place, setup in enumerate(SETUPS) if not setup.is_move)
 MAIN = (0, 1, 2, 3)
 AFTER_A_FAULT = (0, 3)
@@ -154,7 +157,7 @@ def test_all_pairs_of_plain_faults_are_survived(place: int) -> None:
 @pytest.mark.timeout(6 * 3600)
 def test_triples_of_faults_are_survived() -> None:
     first = seed(is_long=True)
-    tally = all_of(search_at_random, [(first + each, 300.0, 3) for each in range(PROCESSES)])
+    tally = all_of(search_at_random, [(first + each, 300.0, 3, UNALIASED) for each in range(PROCESSES)])
     print(f"{tally.runs} triples")
     check(tally.failures)
 
