@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.locks import Lock, LockBusy
-from plotfarm.base.state import Room, State, Transfer
+from plotfarm.base.state import Room, State, Transfer, TransferOutcome
 from plotfarm.base.units import format_bytes
 from plotfarm.drives.choose import in_order, judge
 from plotfarm.drives.model import NO_FILE, Arrival, Drive, Reading, Verdict
@@ -197,7 +197,7 @@ class DriveStorage:
         places = {
             os.path.dirname(transfer.target)
             for transfer in self._state.transfers(plot=offer.name, limit=20)
-            if transfer.result in (How.STORED.value, How.HAVE.value)
+            if transfer.outcome is not TransferOutcome.FAILED
         }
         perhaps = self._state.publishing(offer.name)
         for reading in view.readings:
@@ -346,7 +346,7 @@ class DriveStorage:
                 if effect.how is How.STORED:
                     self._limits.is_granted()
                     self._state.count_received(self._plotter, offer.size)
-                ended = replace(self._transfer(offer, seconds), result=effect.how.value, target=effect.path)
+                ended = replace(self._transfer(offer, seconds), outcome=TransferOutcome(effect.how), target=effect.path)
                 if effect.segments:  # none if it only got another name
                     ended = replace(ended, digest=plot_hash(effect.segments), segments=" ".join(effect.segments))
                 self._state.record_transfer(ended)
@@ -354,7 +354,8 @@ class DriveStorage:
 
             case RecordFailed():
                 _LOG.error("Failed: %s: %s", offer.name, effect.detail)
-                ended = replace(self._transfer(offer, seconds), result=effect.failure.value, detail=text(effect.detail))
+                ended = self._transfer(offer, seconds)
+                ended = replace(ended, reason=effect.failure.value, detail=text(effect.detail))
                 self._state.record_transfer(ended)
 
             case RemoveOtherParts():
@@ -373,7 +374,7 @@ class DriveStorage:
             seconds=seconds,
             digest="",
             segments="",
-            result="",
+            outcome=TransferOutcome.FAILED,
             k=offer.k or 0,
         )
 

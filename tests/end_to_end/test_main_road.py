@@ -145,8 +145,8 @@ def test_what_is_remembered(farm: Farm, put_v1: PutV1) -> None:
     (there,) = State(farm.nas.state).transfers()
     (here,) = State(farm.plotter.state).transfers()
     stored = farm.drives[0] / plot.name
-    assert (there.plot, there.kind, there.bytes, there.result) == (plot.name, "v1", size, "stored")
-    assert (here.plot, here.kind, here.bytes, here.result) == (plot.name, "v1", size, "stored")
+    assert (there.plot, there.kind, there.bytes, there.ending) == (plot.name, "v1", size, "stored")
+    assert (here.plot, here.kind, here.bytes, here.ending) == (plot.name, "v1", size, "stored")
     assert there.digest == here.digest != ""
     assert there.segments == here.segments != ""
     assert (there.target, here.target) == (str(stored), f"127.0.0.1:{stored}")
