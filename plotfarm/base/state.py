@@ -182,6 +182,11 @@ class State:
         )
         return [_transfer(row) for row in rows]
 
+    def is_said_first(self, what: str) -> bool:
+        """Tell whether something is said for the first time on this host; from now on it is not."""
+        self.database.write("INSERT OR IGNORE INTO told VALUES (?, 1)", (f"said: {what}",))
+        return self.database.rows("SELECT changes()") == [(1,)]
+
     def record_daily(self, daily: Daily) -> None:
         """Remember a reading of the daily numbers, for a year."""
         self.database.write("DELETE FROM daily WHERE time < ?", (daily.time - _KEEP_LONG_SECONDS,))

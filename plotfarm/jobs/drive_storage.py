@@ -25,6 +25,7 @@ from plotfarm.drives.sessions import Session
 from plotfarm.jobs.arrival_limits import ArrivalLimits
 from plotfarm.jobs.fitness import unfit_drives
 from plotfarm.jobs.stale_parts import remove_parts
+from plotfarm.plots import formats
 from plotfarm.plots.names import escaped, refuse_name
 from plotfarm.plots.parts import FoundPart, PartFacts, new_arrival_id, parse_part_name
 from plotfarm.transfer.disk import Site
@@ -46,7 +47,6 @@ from plotfarm.transfer.outcomes import Failure, How, Refusal
 from plotfarm.transfer.storage import Assignment
 
 _LOG = logging.getLogger(__name__)
-_FORMATS = ("v1", "bladebit", "plot2", "gplot", "unknown")
 _REASONS = {
     Failure.IO_ERROR: QuarantineReason.IO_ERROR,
     Failure.HOLES: QuarantineReason.HOLES,
@@ -393,7 +393,7 @@ class DriveStorage:
 def _refuse_offer(offer: Offer) -> RefusedPlacement | None:
     if reason := refuse_name(offer.name):
         return RefusedPlacement(Refusal.NAME, f"{escaped(offer.name)}: {reason}")
-    if offer.format not in _FORMATS:
+    if not formats.is_known(offer.format):
         detail = f"plots of the format {offer.format} are not known here: upgrade this NAS"
         return RefusedPlacement(Refusal.FORMAT, detail)
     return None

@@ -11,6 +11,7 @@ from plotfarm.base.config.loader import find_config, load
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.memory_trouble import Trouble, met
+from plotfarm.plots.names import allow_suffixes
 
 _LOG = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ def run(
         print(f"{script}: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_status
     system_logging.configure(script, settings)
+    allow_suffixes(settings.plots.other_suffixes)
     trouble = ""
     try:
         status = job(settings)

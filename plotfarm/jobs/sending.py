@@ -95,7 +95,7 @@ class Sending:
         return Transfer(
             finished=time.time(),
             plot=self.plot.name,
-            kind=self.plot.header.kind,
+            kind=self.plot.header.kind.value,
             source=str(self.plot.path),
             target=f"{self.host}:{place}",
             plotter=socket.gethostname(),

@@ -53,6 +53,7 @@ from plotfarm.jobs.coin_sources import ask_wallet, watch_log
 from plotfarm.jobs.deliver import refused_recipients
 from plotfarm.jobs.look_after import look_after
 from plotfarm.jobs.move_plots import directories_on_drives
+from plotfarm.jobs.plot_formats import not_farmed
 from plotfarm.jobs.sending_trouble import Trouble, mismatch_conditions, tell_of_trouble
 from plotfarm.jobs.stock import Stock
 from plotfarm.jobs.telling import Teller
@@ -60,6 +61,7 @@ from plotfarm.notify.alerts import AlertBook
 from plotfarm.notify.channels.channel import Outcome, Result
 from plotfarm.notify.delivery import Delivered
 from plotfarm.notify.outbox import Row
+from plotfarm.plots.formats import PlotFormat
 from plotfarm.reports import mails, words
 from plotfarm.reports.facts import DriveFacts, ReceivedPlot, Unknown
 from testbed.wallet_server import WalletServer
@@ -525,7 +527,8 @@ def unusable_memory():
 
 def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp_path, caplog):
     found = {one.kind: one for one in [*ill_drives(), *told_by_jobs(tmp_path), *refused(),
-             *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path), *unusable_memory()]}  # fmt: skip
+             *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path), *unusable_memory(),
+             not_farmed(PlotFormat.PLOT2, rejected(""))]}  # fmt: skip
     assert set(found) == kinds_in_the_code()
     for kind, one in found.items():
         assert kind in words._alert_words()
