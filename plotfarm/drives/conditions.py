@@ -4,7 +4,9 @@ The facts of every condition are `drive` (its name), `mountpoint`, `device`, `se
 "" is not known. Besides, by kind:
 
 hot             celsius (None while nothing can be read), highest_celsius, warning_celsius, critical_celsius
-failing         assessment (FAIL or WARN), reallocated, pending, uncorrectable, crc_errors
+failing         assessment (FAIL), reallocated, pending, uncorrectable, crc_errors
+damaged         word (damaged or worn), details (the numbers, for people; "" while nothing can be read)
+unsaid          last_read (Unix time)
 sectors         for each counter that grew, such as `pending`: pending_from, pending_to
 no_smart        why, last_read (Unix time)
 slow            bytes_per_second, arrivals (how many plots that is the median of)
@@ -22,14 +24,15 @@ from itertools import pairwise
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Smart, Watch
 from plotfarm.base.text import one_line
-from plotfarm.drives.health import Health
+from plotfarm.drives.damage import damage_of
+from plotfarm.drives.health import Assessment, Health
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.offlined import is_offlined
 from plotfarm.drives.quarantine import Quarantined
 from plotfarm.drives.speed import Speed
 from plotfarm.plots.names import escaped
 
-HEALTH_KINDS = ("hot", "failing", "sectors", "no_smart")  # those of health_conditions
+HEALTH_KINDS = ("hot", "failing", "damaged", "sectors", "unsaid", "no_smart")  # those of health_conditions
 SPEED_KINDS = ("slow",)  # those of speed_conditions
 QUARANTINE_KINDS = ("quarantined",)  # those of quarantine_conditions
 PRESENCE_KINDS = ("missing", "not_answering")  # those of presence_conditions
@@ -38,6 +41,8 @@ GROWTH_SECONDS = 86400.0  # a counter that grew is told of for so long: the span
 _COUNTERS = ("reallocated", "pending", "uncorrectable", "crc_errors")
 _ABSENT = ("not mounted", "not a drive")  # so do those on what is not there; the latter is a directory without marker
 _SILENT = ("not answering", "answers with an error", "cannot be opened")  # how the verdicts on them begin
+_SECOND_READING = 0.5  # of an interval: what is still so then was found by the next reading as well
+_FORETELL = ("pending", "uncorrectable")  # counters that grow before a disk fails
 _INTERVALS = 1.5  # so many intervals a disk may be without SMART data: one failed reading is nothing yet
 
 Facts = dict[str, str | int | float | None]
@@ -61,7 +66,9 @@ def health_conditions(
             before = standing.get(("hot", drive.identity))
             found += _hot(drive, health, before, settings)
             found += _failing(drive, health)
+            found += _damaged(drive, health, ("damaged", drive.identity) in standing)
             found += _sectors(drive, health, dated.get(drive.identity, ()))
+            found += _unsaid(drive, health, ("unsaid", drive.identity) in standing, settings)
             found += _no_smart(drive, health, settings)
     return found
 
@@ -179,6 +186,8 @@ def growth(readings: Sequence[Health]) -> dict[str, tuple[int, int]]:
 def _hot(drive: Drive, health: Health, before: Severity | None, settings: Smart) -> Iterator[Condition]:
     # What cannot be read may be as hot as it was; what sleeps cools down.
     severity = before if health.problem else heat(health.celsius, before, settings) if _is_running(health) else None
+    if severity is None and health.says_hot and _is_running(health):
+        severity = Severity.WARNING
     if severity is not None:
         facts = {
             **_facts(drive, health),
@@ -191,11 +200,26 @@ def _hot(drive: Drive, health: Health, before: Severity | None, settings: Smart)
 
 
 def _failing(drive: Drive, health: Health) -> Iterator[Condition]:
-    if health.assessment in ("FAIL", "WARN"):
-        severity = Severity.CRITICAL if health.assessment == "FAIL" else Severity.WARNING
+    if health.assessment == Assessment.FAILED:
         counters = {name: getattr(health, name) for name in _COUNTERS}
         facts = {**_facts(drive, health), "assessment": health.assessment, **counters}
-        yield Condition("failing", drive.identity, severity, facts)
+        yield Condition("failing", drive.identity, Severity.CRITICAL, facts)
+
+
+def _damaged(drive: Drive, health: Health, is_told: bool) -> Iterator[Condition]:
+    """Look at one reading, which may be the first. What cannot be read any more has not healed."""
+    damage = damage_of(health)
+    if damage or (is_told and health.problem):
+        facts = {**_facts(drive, health), "word": damage.word or "damaged", "details": damage.details()}
+        yield Condition("damaged", drive.identity, Severity.WARNING, facts)
+
+
+def _unsaid(drive: Drive, health: Health, is_told: bool, settings: Smart) -> Iterator[Condition]:
+    """Tell of a disk that gave no verdict twice in a row: neither good nor bad, and nobody would know."""
+    if health.assessment == Assessment.NOT_SAID and health.last_read is not None and (is_told or _is_running(health)):
+        facts = {**_facts(drive, health), "last_read": health.last_read}
+        patience = settings.smart_interval_minutes * 60 * _SECOND_READING
+        yield Condition("unsaid", drive.identity, Severity.WARNING, facts, patience)
 
 
 def _sectors(drive: Drive, health: Health, readings: Sequence[Health]) -> Iterator[Condition]:
@@ -204,7 +228,8 @@ def _sectors(drive: Drive, health: Health, readings: Sequence[Health]) -> Iterat
     for name, (start, end) in grown.items():
         facts |= {f"{name}_from": start, f"{name}_to": end}
     if grown:
-        yield Condition("sectors", drive.identity, Severity.WARNING, facts)
+        severity = Severity.CRITICAL if any(name in grown for name in _FORETELL) else Severity.WARNING
+        yield Condition("sectors", drive.identity, severity, facts)
 
 
 def _no_smart(drive: Drive, health: Health, settings: Smart) -> Iterator[Condition]:

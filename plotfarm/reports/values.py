@@ -12,6 +12,8 @@ from typing import Any
 from plotfarm.base.condition import Severity
 from plotfarm.base.text import one_line
 from plotfarm.base.units import DAY_SECONDS, format_bytes, format_duration
+from plotfarm.drives.damage import damage_of
+from plotfarm.drives.health import Assessment
 from plotfarm.plots.names import escaped
 from plotfarm.reports.explain import NO_DRIVES, reasons_in_short
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
@@ -20,7 +22,7 @@ UNKNOWN, NOT_THERE = "unknown", "n/a"
 NOT_READ = "its SMART data has not been read yet"
 _MOST_NAMES = 6
 _KINDS = {"v1": " .plot", "bladebit": " .plot (bladebit)", "plot2": " .plot2", "gplot": " .gplot"}
-_MOODS = {"PASS": "good", "WARN": "warning", "FAIL": "critical"}
+_MOODS = {Assessment.PASSED: "good", Assessment.FAILED: "critical", Assessment.NOT_SAID: "warning"}
 # Kinds of conditions that are about a drive; the reason that it takes no plots says the last two already.
 _NOTES = {"hot": "hot", "failing": "failing", "sectors": "bad sectors", "missing": "", "not_answering": ""}
 
@@ -141,11 +143,11 @@ def celsius(drive: DriveFacts, now: float, mood: str = "") -> Shown:
 
 
 def assessment(drive: DriveFacts) -> Shown:
-    """Return PASS, WARN or FAIL."""
+    """Return PASS or FAIL."""
     health = drive.health
     if health is None or not health.assessment:
-        return Shown(UNKNOWN, _no_health(drive) or "its SMART data says nothing about it")
-    return Shown(one_line(health.assessment), mood=_MOODS.get(health.assessment, "warning"))
+        return Shown(UNKNOWN, _no_health(drive) or "its SMART data does not say whether it is well")
+    return Shown(one_line(health.assessment), mood=_MOODS[Assessment.of_stored(health.assessment)])
 
 
 def degrees(value: int | None, why: str) -> Shown:
@@ -274,9 +276,12 @@ def _note(facts: FarmFacts, drive: DriveFacts) -> tuple[str, str]:
     reason = _reason(drive) if not drive.verdict.usable and not drive.verdict.why.startswith("full") else ""
     said = [reason, *(_NOTES[one.kind] for one in here)]
     mood = worst(one.severity.value for one in here if one.severity is not Severity.INFO)
-    if drive.health and drive.health.assessment in ("WARN", "FAIL"):
-        said.append("failing" if drive.health.assessment == "FAIL" else "SMART: WARN")
-        mood = worst([mood, _MOODS[drive.health.assessment]])
+    if drive.health and drive.health.assessment == Assessment.FAILED:
+        said.append("failing")
+        mood = worst([mood, "critical"])
+    if drive.health and (damage := damage_of(drive.health)):
+        said.append(damage.word)
+        mood = worst([mood, "warning"])
     if drive.health and drive.health.asleep and drive.is_mounted:
         said.append("asleep")
     if facts.current is not None and drive.drive == facts.current.drive:

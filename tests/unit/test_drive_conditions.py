@@ -21,6 +21,7 @@ from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.quarantine import Quarantined, QuarantineReason
 from plotfarm.drives.speed import Speed
+from plotfarm.notify.alerts import compare
 
 NOW = 1_700_000_000.0
 SMART = Smart(warning_celsius=50, critical_celsius=60, hysteresis_celsius=3, smart_interval_minutes=30)
@@ -97,22 +98,82 @@ def test_a_sleeping_disk_is_not_hot_whatever_it_was_when_it_fell_asleep():
 
 
 def test_a_failing_disk():
-    facts = {**NAMES, "assessment": "FAIL", "reallocated": 9, "pending": 0, "uncorrectable": None, "crc_errors": 0}
-    failing = replace(GOOD, assessment="FAIL", reallocated=9, uncorrectable=None)
+    facts = {**NAMES, "assessment": "FAIL", "reallocated": 0, "pending": 0, "uncorrectable": None, "crc_errors": 3}
+    failing = replace(GOOD, assessment="FAIL", crc_errors=3, uncorrectable=None)
     assert told(failing) == [Condition("failing", "uuid:6", CRITICAL, facts)]
-
-
-def test_a_disk_that_only_warns_is_a_warning():
-    assert [(one.kind, one.severity) for one in told(replace(GOOD, assessment="WARN"))] == [("failing", WARNING)]
-
-
-def test_a_disk_that_says_nothing_about_its_health_is_not_failing():
-    assert told(replace(GOOD, assessment="")) == []
 
 
 @pytest.mark.parametrize("state", [{"asleep": True}, {"problem": "no SMART: gone"}])
 def test_a_failing_disk_goes_on_failing_asleep_and_silent(state):
     assert "failing" in {condition.kind for condition in told(replace(GOOD, assessment="FAIL", **state))}
+
+
+# ---- Worn or damaged, whatever it says of itself ----
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "details"),
+    [
+        (
+            {"reallocated": 8256, "pending": 288, "uncorrectable": 288},
+            "damaged",
+            "8256 reallocated sectors, 288 pending sectors, 288 uncorrectable sectors",
+        ),
+        ({"pending": 1}, "damaged", "1 pending sectors"),
+        ({"reported_uncorrectable": 2}, "damaged", "2 reported uncorrectable errors"),
+        ({"worn": "Wear_Leveling_Count"}, "worn", "Wear_Leveling_Count"),
+        (
+            {"worn": "104% of its life used", "reallocated": 4},
+            "damaged",
+            "4 reallocated sectors, 104% of its life used",
+        ),
+    ],
+)
+def test_a_damaged_or_worn_disk_is_told_of_at_its_first_reading(changes, word, details):
+    facts = {**NAMES, "word": word, "details": details}
+    assert told(replace(GOOD, **changes)) == [Condition("damaged", "uuid:6", WARNING, facts)]
+
+
+@pytest.mark.parametrize("name", ["crc_errors", "command_timeouts"])
+def test_errors_of_cables_are_no_damage(name):
+    assert told(replace(GOOD, **{name: 500})) == []
+
+
+def test_a_damaged_disk_that_cannot_be_read_any_more_has_not_healed():
+    silent = replace(GOOD, problem="no SMART: gone")
+    after = health_conditions([DRIVE], {"uuid:6": silent}, {}, {("damaged", "uuid:6"): WARNING}, SMART)
+    assert {one.kind for one in after} == {"damaged", "no_smart"}
+    assert {one.kind for one in told(silent)} == {"no_smart"}
+
+
+# ---- No verdict ----
+
+
+def test_a_disk_that_gives_no_verdict_is_not_failing_and_is_told_of_by_the_second_reading():
+    facts = {**NAMES, "last_read": NOW}
+    said = told(replace(GOOD, assessment=""))
+    assert said == [Condition("unsaid", "uuid:6", WARNING, facts, patience_seconds=15 * 60)]
+    first = compare({}, said, ("unsaid",), NOW)
+    assert not first.raised
+    assert compare(first.kept, said, ("unsaid",), NOW + 30 * 60).raised == said
+
+
+def test_an_alert_on_a_missing_verdict_stands_while_the_disk_sleeps_or_is_silent():
+    for state in ({"asleep": True}, {"problem": "no SMART: gone"}):
+        health = replace(GOOD, assessment="", **state)
+        before = {("unsaid", "uuid:6"): WARNING}
+        assert "unsaid" in {one.kind for one in health_conditions([DRIVE], {"uuid:6": health}, {}, before, SMART)}
+        assert "unsaid" not in {one.kind for one in told(health)}
+
+
+# ---- Hot by its own word ----
+
+
+def test_a_disk_that_calls_itself_too_hot_is_hot_and_not_failing():
+    said = told(replace(GOOD, says_hot=True, celsius=44))
+    assert [(one.kind, one.severity) for one in said] == [("hot", WARNING)]
+    assert told(replace(GOOD, says_hot=True, asleep=True)) == []
+    assert [one.severity for one in told(replace(GOOD, says_hot=True, celsius=66))] == [CRITICAL]
 
 
 # ---- Sectors ----
@@ -128,7 +189,15 @@ def readings(**counters):
 def test_counters_that_grew():
     facts = {**NAMES, "pending_from": 0, "pending_to": 16, "crc_errors_from": 7, "crc_errors_to": 8}
     dated = readings(pending=[0, 8, 16], crc_errors=[7, 7, 8])
-    assert told(dated=dated) == [Condition("sectors", "uuid:6", WARNING, facts)]
+    assert told(dated=dated) == [Condition("sectors", "uuid:6", CRITICAL, facts)]
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [("pending", CRITICAL), ("uncorrectable", CRITICAL), ("reallocated", WARNING), ("crc_errors", WARNING)],
+)
+def test_what_grows_before_a_disk_fails_is_critical(name, severity):
+    assert [one.severity for one in told(dated=readings(**{name: [1, 2]}))] == [severity]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +329,7 @@ def test_names_are_fit_to_be_shown():
 
 
 def test_a_failing_disk_gets_no_plots():
-    healths = {"uuid:6": replace(GOOD, assessment="FAIL"), "uuid:7": GOOD, "uuid:8": replace(GOOD, assessment="WARN")}
+    healths = {"uuid:6": replace(GOOD, assessment="FAIL"), "uuid:7": GOOD, "uuid:8": replace(GOOD, assessment="")}
     assert unfit(healths, SMART) == {"uuid:6": "failing: SMART says FAILED"}
 
 

@@ -410,9 +410,9 @@ def ill_drives():
     """The conditions of drives: hot, failing, with new errors, silent, slow, in quarantine, missing and hanging."""
     healths = [
         health(0, celsius=54, highest_celsius=57), health(1, assessment="FAIL", reallocated=7),
-        health(2, pending=9), health(3, problem="it does not open"),
+        health(2, pending=9), health(3, problem="it does not open"), health(4, assessment=""),
     ]  # fmt: skip
-    drives = [drive_facts(number, 3).drive for number in range(4)]
+    drives = [drive_facts(number, 3).drive for number in range(5)]
     by_identity = {one.identity: each for one, each in zip(drives, healths, strict=True)}
     before = {drives[2].identity: [health(2, pending=1), healths[2]]}
     yield from health_conditions(drives, by_identity, before, {}, Smart())
