@@ -7,6 +7,7 @@ hot             celsius (None while nothing can be read), highest_celsius, warni
 failing         assessment (FAIL), reallocated, pending, uncorrectable, crc_errors
 damaged         word (damaged or worn), details (the numbers, for people; "" while nothing can be read)
 unsaid          last_read (Unix time)
+taken_offline   since (Unix time: of the first reading that said FAILED)
 sectors         for each counter that grew, such as `pending`: pending_from, pending_to
 no_smart        why, last_read (Unix time)
 slow            bytes_per_second, arrivals (how many plots that is the median of)
@@ -33,6 +34,7 @@ from plotfarm.drives.speed import Speed
 from plotfarm.plots.names import escaped
 
 HEALTH_KINDS = ("hot", "failing", "damaged", "sectors", "unsaid", "no_smart")  # those of health_conditions
+OFFLINE_KINDS = ("taken_offline",)  # those of offline_conditions
 SPEED_KINDS = ("slow",)  # those of speed_conditions
 QUARANTINE_KINDS = ("quarantined",)  # those of quarantine_conditions
 PRESENCE_KINDS = ("missing", "not_answering")  # those of presence_conditions
@@ -70,6 +72,35 @@ def health_conditions(
             found += _sectors(drive, health, dated.get(drive.identity, ()))
             found += _unsaid(drive, health, ("unsaid", drive.identity) in standing, settings)
             found += _no_smart(drive, health, settings)
+    return found
+
+
+def is_surely_failing(health: Health | None, settings: Smart) -> bool:
+    """Tell whether two readings, an interval apart or more, said FAILED, and none between them PASSED."""
+    if health is None or health.failing_seconds is None:
+        return False
+    return health.failing_seconds >= settings.smart_interval_minutes * 60
+
+
+def offline_conditions(
+    drives: Sequence[Drive],
+    healths: Mapping[str, Health],
+    offlined: Collection[str],
+    told: Collection[tuple[str, str]],
+    settings: Smart,
+) -> list[Condition]:
+    """Return which failing drives are offline by [smart] offline_failing, for as long as they are.
+
+    `offlined`: entries as drives.offlined reads them, after failing drives were taken offline; `told`: (kind, about)
+    of what has been told already.
+    """
+    found = []
+    for drive in drives:
+        health = healths.get(drive.identity)
+        is_meant = settings.offline_failing and is_surely_failing(health, settings)
+        if is_offlined(drive, offlined) and (is_meant or ("taken_offline", drive.identity) in told):
+            facts = {**_facts(drive, health), "since": health.failing_since if health else None}
+            found.append(Condition("taken_offline", drive.identity, Severity.WARNING, facts))
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from plotfarm.base.condition import Condition, Severity
@@ -16,16 +17,20 @@ from plotfarm.drives.choose import Choice
 from plotfarm.drives.conditions import (
     GROWTH_SECONDS,
     HEALTH_KINDS,
+    OFFLINE_KINDS,
     PRESENCE_KINDS,
     QUARANTINE_KINDS,
     SPEED_KINDS,
     Facts,
     health_conditions,
+    is_surely_failing,
+    offline_conditions,
     presence_conditions,
     quarantine_conditions,
     speed_conditions,
 )
 from plotfarm.drives.inventory import Inventory
+from plotfarm.drives.model import Drive
 from plotfarm.drives.offlined import read_offlined, take_offline
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
@@ -39,7 +44,7 @@ from plotfarm.reports import explain as words
 _LOG = logging.getLogger(__name__)
 _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
 _EVERY_RUN = (*PRESENCE_KINDS, *QUARANTINE_KINDS, "no_drive", "filling", "system_disk")
-_WITH_HEALTH = (*HEALTH_KINDS, *SPEED_KINDS, "chia_difference", "chia_not_listed", "chia_unreadable")
+_WITH_HEALTH = (*HEALTH_KINDS, *OFFLINE_KINDS, *SPEED_KINDS, "chia_difference", "chia_not_listed", "chia_unreadable")
 
 
 def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_health: bool) -> None:
@@ -142,14 +147,20 @@ def _illnesses(config: Config, state: State, stock: Stock, teller: Teller) -> li
     found = health_conditions(drives, healths, dated, standing, config.smart)
     found += speed_conditions(drives, speeds(state.transfers(limit=JUDGED_ARRIVALS)), healths)
     if config.smart.offline_failing:
-        failing = {one.about for one in found if one.kind == "failing" and one.severity is Severity.CRITICAL}
-        for drive in (drive for drive in drives if drive.identity in failing):
-            try:
-                if take_offline(config.paths.state, config.paths.locks, drive, time.time()):
-                    _LOG.warning("%s is failing and was taken offline ([smart] offline_failing)", drive.mountpoint)
-            except PlotfarmError as error:
-                _LOG.error("%s is failing and cannot be taken offline: %s", drive.mountpoint, error)
+        _take_offline(
+            config, [drive for drive in drives if is_surely_failing(healths.get(drive.identity), config.smart)]
+        )
+    found += offline_conditions(drives, healths, read_offlined(config.paths.state), standing, config.smart)
     return found
+
+
+def _take_offline(config: Config, drives: Sequence[Drive]) -> None:
+    for drive in drives:
+        try:
+            if take_offline(config.paths.state, config.paths.locks, drive, time.time()):
+                _LOG.warning("%s is failing and was taken offline ([smart] offline_failing)", drive.mountpoint)
+        except PlotfarmError as error:
+            _LOG.error("%s is failing and cannot be taken offline: %s", drive.mountpoint, error)
 
 
 def _what_chia_says(config: Config, stock: Stock) -> list[Condition]:

@@ -12,6 +12,8 @@ from plotfarm.drives.conditions import (
     growth,
     health_conditions,
     heat,
+    is_surely_failing,
+    offline_conditions,
     presence_conditions,
     quarantine_conditions,
     speed_conditions,
@@ -106,6 +108,34 @@ def test_a_failing_disk():
 @pytest.mark.parametrize("state", [{"asleep": True}, {"problem": "no SMART: gone"}])
 def test_a_failing_disk_goes_on_failing_asleep_and_silent(state):
     assert "failing" in {condition.kind for condition in told(replace(GOOD, assessment="FAIL", **state))}
+
+
+# ---- Offline because it is failing ----
+
+FAILED = replace(GOOD, assessment="FAIL", failing_since=NOW, last_failed=NOW + 30 * 60)
+OFFLINING = replace(SMART, offline_failing=True)
+
+
+@pytest.mark.parametrize(("minutes", "is_sure"), [(None, False), (0, False), (29.9, False), (30, True), (300, True)])
+def test_a_drive_is_surely_failing_by_two_readings_an_interval_apart(minutes, is_sure):
+    last = None if minutes is None else NOW + minutes * 60
+    since = None if minutes is None else NOW
+    assert is_surely_failing(replace(FAILED, failing_since=since, last_failed=last), SMART) is is_sure
+    assert not is_surely_failing(None, SMART)
+
+
+def test_a_drive_that_was_taken_offline_is_told_of_until_it_is_in_use_again():
+    def found(offlined, told=(), settings=OFFLINING, health=FAILED):
+        return offline_conditions([DRIVE], {"uuid:6": health}, offlined, told, settings)
+
+    offlined, told = ["uuid:6"], [("taken_offline", "uuid:6")]
+    assert found(offlined) == [Condition("taken_offline", "uuid:6", WARNING, {**NAMES, "since": NOW})]
+    assert found([]) == []
+    assert found([], told) == []
+    assert found(offlined, settings=SMART) == []  # by the owner's own hand
+    assert found(offlined, health=GOOD) == []
+    assert found(offlined, told, SMART)
+    assert found(offlined, told, health=GOOD)
 
 
 # ---- Worn or damaged, whatever it says of itself ----

@@ -38,6 +38,7 @@ from plotfarm.chia.log_reader import Place, Read, read_new
 from plotfarm.drives.choose import Choice
 from plotfarm.drives.conditions import (
     health_conditions,
+    offline_conditions,
     presence_conditions,
     quarantine_conditions,
     speed_conditions,
@@ -416,6 +417,9 @@ def ill_drives():
     by_identity = {one.identity: each for one, each in zip(drives, healths, strict=True)}
     before = {drives[2].identity: [health(2, pending=1), healths[2]]}
     yield from health_conditions(drives, by_identity, before, {}, Smart())
+    failed = replace(healths[1], failing_since=NOW - 7200, last_failed=NOW)
+    offlining = Smart(offline_failing=True)
+    yield from offline_conditions(drives[1:2], {drives[1].identity: failed}, [drives[1].identity], (), offlining)
     yield from speed_conditions(drives[:1], {drives[0].mountpoint: Speed(60e6, 20, is_slow=True)}, by_identity)
     for reason in QuarantineReason:
         entry = Quarantined(drives[0].identity, "drive0", reason, "fsync", 5, "a.plot", NOW, "sysfs:1", "boot")
