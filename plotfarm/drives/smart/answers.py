@@ -10,7 +10,18 @@ from plotfarm.drives.health import Health
 from plotfarm.drives.smart.calls import Answer
 from plotfarm.drives.smart.gaps import with_gaps_filled
 from plotfarm.drives.smart.refusals import is_asleep, no_data, refusal
-from plotfarm.drives.smart.said import MOST, Facts, Said, first_number, section, sequence, take_apart, text, whole
+from plotfarm.drives.smart.said import (
+    MOST,
+    MOST_ATTRIBUTES,
+    Facts,
+    Said,
+    first_number,
+    section,
+    sequence,
+    take_apart,
+    text,
+    whole,
+)
 from plotfarm.drives.smart.verdict import opinion, says_unknown
 
 _CELSIUS = range(1, 121)  # virtual disks say 0
@@ -116,7 +127,7 @@ _NONE = _Attribute(None, "")
 
 def _attributes(facts: Facts) -> dict[int, _Attribute]:
     found: dict[int, _Attribute] = {}
-    for line in sequence(section(facts, "ata_smart_attributes"), "table"):
+    for line in sequence(section(facts, "ata_smart_attributes"), "table")[:MOST_ATTRIBUTES]:
         number = whole(line, "id") if isinstance(line, dict) else None
         if number is not None:
             raw = section(line, "raw")

@@ -17,6 +17,7 @@ from plotfarm.drives.smart.said import MOST
 if TYPE_CHECKING:
     from pySMART import Device  # type: ignore[import-untyped]
 
+_LONGEST_LINE, _MOST_LINES = 200, 1000  # smartctl prints a hundred lines, each as wide as a screen
 _IMPORTING = threading.Lock()  # disks are read in threads, and the first one imports it
 
 
@@ -68,11 +69,13 @@ def _count(numbers: Iterable[object]) -> int | None:
 class _OneAnswer:
     """Stands for smartctl before pySMART: gives what was said once, and nothing to the questions it asks besides.
 
-    Those find out what is known here already, or how long the disk has been running.
+    Those find out what is known here already, or how long the disk has been running. The logs of self-tests are left
+    out: what pySMART searches them with takes for ever with a line that is made for it.
     """
 
     def __init__(self, output: Sequence[str]) -> None:
-        self._output = list(output)
+        readable = [line for line in output if len(line) <= _LONGEST_LINE and "elf-test" not in line]
+        self._output = readable[:_MOST_LINES]
 
     def all(self, disk: str, interface: str | None = None) -> list[str]:
         return self._output

@@ -18,11 +18,11 @@ _REFUSALS = (
     (r"^sudo: (?!unable to resolve)", "no permission: {permission}"),
     (r"is not allowed to execute|is not in the sudoers file|failed: Permission denied", "no permission: {permission}"),
     (
-        r"please try adding '-d ([^']+)'",
+        r"please try adding '-d ([^']{1,80})'",
         "it is behind a RAID card: put a line such as '{disk} {0}' into [smart] device_types",
     ),
     (
-        r"Unknown USB bridge (\[[^]]*\])",
+        r"Unknown USB bridge (\[[^]]{0,80}\])",
         "smartctl does not know its USB bridge {0}: try a line such as '{disk} sat' (or sntjmicron, usbjmicron, ...) "
         "in [smart] device_types",
     ),
@@ -31,7 +31,7 @@ _REFUSALS = (
         "smartctl cannot tell what it is: a virtual disk has no SMART data, others need a line such as '{disk} sat' "
         "in [smart] device_types",
     ),
-    (r"Unknown device type '([^']*)'", "smartctl does not know the type '{0}' that [smart] device_types gives it"),
+    (r"Unknown device type '([^']{0,80})'", "smartctl does not know the type '{0}' that [smart] device_types gives it"),
     (r"failed: No such (?:device|file)", "there is no {disk}"),
     (r"UNRECOGNIZED OPTION: json", "smartctl is older than 7.0, which cannot answer in JSON: install a newer one"),
     (r"^Smartctl open device: .* failed: (.{1,120})", "it cannot be opened: {0}"),

@@ -12,6 +12,9 @@ from plotfarm.drives.smart.calls import Answer
 CANNOT_READ = 1 | 2  # exit status: the command line did not parse, or the disk could not be opened or identified
 _JSON_BEGINS = re.compile(r"^\{", re.MULTILINE)
 MOST = 2**63  # more than SQLite holds, and than any disk has sectors
+_MOST_PROSE = 1 << 18  # characters that are searched; smartctl prints some thousands
+MOST_ATTRIBUTES = 256  # an ATA disk has 30 at most
+_LONGEST_NUMBER = 100  # characters, with all that may stand beside it
 _FIRST_NUMBER = re.compile(r"-?\d{1,20}(?!\d)")
 
 Facts = Mapping[str, object]
@@ -43,7 +46,7 @@ def take_apart(answer: Answer) -> Said:
     output = tuple(line for line in sequence(smartctl, "output") if isinstance(line, str))
     messages = [text(message, "string") for message in sequence(smartctl, "messages") if isinstance(message, dict)]
     prose = "\n".join([before.strip("\n"), *(output or messages), after.strip("\n")]).strip("\n")
-    return Said(facts, output, prose, _status(answer.status, whole(smartctl, "exit_status")))
+    return Said(facts, output, prose[:_MOST_PROSE], _status(answer.status, whole(smartctl, "exit_status")))
 
 
 def _split(said: str) -> tuple[str, Facts, str]:
@@ -98,6 +101,6 @@ def whole(facts: Facts, name: str) -> int | None:
 
 def first_number(said: str) -> int | None:
     """Return the first number in texts such as "10 (Average 12)"; None if there is none, or it cannot be true."""
-    found = _FIRST_NUMBER.search(said)
+    found = _FIRST_NUMBER.search(said[:_LONGEST_NUMBER])
     number = int(found[0]) if found else None
     return number if number is not None and abs(number) < MOST else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from plotfarm.base.text import one_line
 from plotfarm.drives.health import Assessment
-from plotfarm.drives.smart.said import Facts, Said, section, sequence, text, whole
+from plotfarm.drives.smart.said import MOST_ATTRIBUTES, Facts, Said, section, sequence, text, whole
 
 _FAILING, _BELOW_THRESHOLD = 8, 16  # exit status: the disk says FAILED; a pre-fail attribute is below its threshold
 _TEMPERATURES = (190, 194)
@@ -104,11 +104,11 @@ def _critical_warning(facts: Facts) -> int:
 
 
 def _below_threshold(facts: Facts) -> Iterator[_Below]:
-    for attribute in sequence(section(facts, "ata_smart_attributes"), "table"):
+    for attribute in sequence(section(facts, "ata_smart_attributes"), "table")[:MOST_ATTRIBUTES]:
         if isinstance(attribute, dict) and (when := text(attribute, "when_failed")):
             yield _Below(
                 number=whole(attribute, "id") or 0,
-                name=one_line(text(attribute, "name"))[:_LONGEST] or "an attribute without a name",
+                name=one_line(text(attribute, "name")[:_LONGEST])[:_LONGEST] or "an attribute without a name",
                 is_now=when == "now",
                 is_prefail=section(attribute, "flags").get("prefailure") is True,
             )
@@ -131,7 +131,8 @@ def _scsi_warning(said: Said) -> str:
     if code is not None:
         if code != _SCSI_WARNING:
             return ""
-        return _HOT if qualifier in _SCSI_HOT else one_line(text(scsi, "ie_string"))[:_LONGEST] or "a warning"
+        words = one_line(text(scsi, "ie_string")[:_LONGEST])[:_LONGEST] or "a warning"
+        return _HOT if qualifier in _SCSI_HOT else words
     found = _SCSI_STATUS.search(said.prose)
     words = one_line(found[1]).strip() if found else ""
     if not words.startswith("WARNING"):
