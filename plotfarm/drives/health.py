@@ -33,7 +33,7 @@ class Health:
     last_read: float | None = None  # Unix time of the last reading that brought SMART data; None: none ever did
     serial: str = ""
     model: str = ""
-    assessment: str = Assessment.NOT_SAID  # a value of Assessment
+    assessment: Assessment = Assessment.NOT_SAID
     celsius: int | None = None
     highest_celsius: int | None = None  # that was ever seen here
     says_hot: bool = False  # by its own limit it is too hot now

@@ -147,7 +147,7 @@ def assessment(drive: DriveFacts) -> Shown:
     health = drive.health
     if health is None or not health.assessment:
         return Shown(UNKNOWN, _no_health(drive) or "its SMART data does not say whether it is well")
-    return Shown(one_line(health.assessment), mood=_MOODS[Assessment.of_stored(health.assessment)])
+    return Shown(one_line(health.assessment), mood=_MOODS[health.assessment])
 
 
 def degrees(value: int | None, why: str) -> Shown:

@@ -130,6 +130,12 @@ def test_a_disk_is_what_it_says_and_no_more_is_told_of_it(name):
     assert {one.kind for one in found if one.patience_seconds} == set(told) & {"unsaid"}
 
 
+@pytest.mark.parametrize("status", [-15, 1, 255])
+def test_the_status_that_smartctl_reports_counts_whatever_its_caller_ends_with(status):
+    text = answer("sata-failed-by-status-only").text
+    assert health_from(Answer(text, status), "/dev/sdx", NOW).assessment is FAILED
+
+
 @pytest.mark.parametrize("name", NO_DATA)
 def test_a_disk_without_data_says_why_and_is_nothing_else(name):
     said = health(name)

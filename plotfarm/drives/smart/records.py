@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from plotfarm.base.database import Database
 from plotfarm.base.units import DAY_SECONDS
@@ -63,7 +63,9 @@ def merged(before: Health | None, now: Health) -> Health:
 
 
 class _Failing(TypedDict):
-    assessment: str
+    """What of a Health is about failing."""
+
+    assessment: Assessment
     failing_since: float | None
     last_failed: float | None
 
@@ -153,8 +155,8 @@ class HealthRecords:
         )
         found: dict[str, list[Health]] = {}
         for key, *values in rows:
-            fields = dict(zip(_DATED, values, strict=True))
-            found.setdefault(_identity(key), []).append(Health(disk="", last_read=fields["time"], **fields))
+            reading = _dated(values)
+            found.setdefault(_identity(key), []).append(replace(reading, last_read=reading.time))
         return found
 
     def _remembered(self) -> Iterator[tuple[str, Health]]:
@@ -174,7 +176,7 @@ class HealthRecords:
             f"SELECT identity, {', '.join(_DATED)} FROM health_readings "  # noqa: S608
             "WHERE id IN (SELECT max(id) FROM health_readings GROUP BY identity)"
         )
-        return {_identity(key): Health(disk="", **dict(zip(_DATED, values, strict=True))) for key, *values in rows}
+        return {_identity(key): _dated(values) for key, *values in rows}
 
     def _remember(self, identity: str, health: Health) -> None:
         self._database.write(
@@ -199,6 +201,11 @@ class HealthRecords:
             "AND id NOT IN (SELECT max(id) FROM health_readings GROUP BY identity)",
             (before,),
         )
+
+
+def _dated(values: Sequence[Any]) -> Health:
+    fields = dict(zip(_DATED, values, strict=True))
+    return Health(disk="", **{**fields, "assessment": Assessment.of_stored(fields["assessment"])})
 
 
 def _is_news(health: Health, before: Health | None) -> bool:
