@@ -10,10 +10,10 @@ from plotfarm.drives.health import Health
 # and power supplies as well.
 DAMAGE_COUNTERS = ("reallocated", "pending", "uncorrectable", "reported_uncorrectable")
 _WORDS = {
-    "reallocated": "reallocated sectors",
-    "pending": "pending sectors",
-    "uncorrectable": "uncorrectable sectors",
-    "reported_uncorrectable": "reported uncorrectable errors",
+    "reallocated": "reallocated sector",
+    "pending": "pending sector",
+    "uncorrectable": "uncorrectable sector",
+    "reported_uncorrectable": "reported uncorrectable error",
 }
 
 
@@ -36,7 +36,7 @@ class Damage:
 
     def details(self) -> str:
         """Return the numbers, for people."""
-        said = [f"{number} {_WORDS[name]}" for name, number in self.counters.items()]
+        said = [f"{number} {_WORDS[name]}{'s' if number > 1 else ''}" for name, number in self.counters.items()]
         return ", ".join([*said, *([self.worn] if self.worn else [])])
 
 

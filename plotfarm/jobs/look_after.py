@@ -158,7 +158,10 @@ def _take_offline(config: Config, drives: Sequence[Drive]) -> None:
     for drive in drives:
         try:
             if take_offline(config.paths.state, config.paths.locks, drive, time.time()):
-                _LOG.warning("%s is failing and was taken offline ([smart] offline_failing)", drive.mountpoint)
+                undo = f"to undo it: offline_failing = False, then drive_manager.py -on {drive.name}"
+                _LOG.warning(
+                    "%s is failing and was taken offline ([smart] offline_failing); %s", drive.mountpoint, undo
+                )
         except PlotfarmError as error:
             _LOG.error("%s is failing and cannot be taken offline: %s", drive.mountpoint, error)
 

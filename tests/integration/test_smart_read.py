@@ -161,6 +161,12 @@ def test_many_disks_are_read_side_by_side(tmp_path):
     assert host.smartctl.most_at_once() >= 16
 
 
+def test_many_disks_that_need_pysmart_are_read_side_by_side(host):
+    host.smartctl.otherwise(samples.sas(is_old=True))
+    said = host.read(*(f"/dev/fake{number}" for number in range(64)))
+    assert {(health.problem, health.start_stop_count, health.celsius) for health in said.values()} == {("", 71, 41)}
+
+
 # ---- Disks that hang ----
 
 

@@ -149,7 +149,7 @@ def test_a_drive_that_was_taken_offline_is_told_of_until_it_is_in_use_again():
             "damaged",
             "8256 reallocated sectors, 288 pending sectors, 288 uncorrectable sectors",
         ),
-        ({"pending": 1}, "damaged", "1 pending sectors"),
+        ({"pending": 1}, "damaged", "1 pending sector"),
         ({"reported_uncorrectable": 2}, "damaged", "2 reported uncorrectable errors"),
         ({"worn": "Wear_Leveling_Count"}, "worn", "Wear_Leveling_Count"),
         (
