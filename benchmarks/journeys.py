@@ -13,7 +13,7 @@ from pathlib import Path
 from testbed.farm import Farm
 
 _LONGEST_SECONDS = 3600.0
-_STORED = "SELECT plot, finished, seconds FROM transfers WHERE result = 'stored' AND finished >= ?"
+_STORED = "SELECT plot, finished, seconds FROM transfers WHERE outcome = 'stored' AND finished >= ?"
 # As a farm is configured by default; the testbed has settings of its own for quick tests.
 AS_SHIPPED: dict[str, object] = {
     "system_logging.log_level": "INFO",

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives.model import MARKER
 from testbed import smart_samples
 from testbed.fake_smartctl import FakeSmartctl
@@ -258,7 +258,7 @@ class Farm:
         state.record_transfer(
             Transfer(
                 time.time() - 86400, v1_name("yesterday"), "v1", str(self.plots), str(self.drives[0]), "plotter",
-                bytes=5_000_000, seconds=1.0, digest="", segments="", result="stored",
+                bytes=5_000_000, seconds=1.0, digest="", segments="", outcome=TransferOutcome.STORED,
             )
         )  # fmt: skip
         state.close()

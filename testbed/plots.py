@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -45,6 +46,16 @@ def make_v1(path: Path, k: int = 18, seed: str = "v1") -> Path:
 def make_gplot(path: Path, k: int = 18, seed: str = "group") -> Path:
     """Make a v2 plot group of one plot with chia_rs (k even; k18: about 0.65 MB). Returns `path`."""
     _make("gplot", path, k, seed)
+    return path
+
+
+def make_plot2(path: Path, chunks: int = 4) -> Path:
+    """Write a `.plot2` that is whole by its own header: no library makes them any more. Returns `path`."""
+    header = b"pos2" + bytes([1]) + plot_id(path.name) + bytes([28, 2, 0, 0, 0, len(_MEMO)]) + _MEMO
+    begin = len(header) + 8 + 8 * chunks
+    chunk = struct.pack("<Q", 100_000) + os.urandom(100_000)
+    offsets = [begin + number * len(chunk) for number in range(chunks)]
+    path.write_bytes(header + struct.pack(f"<Q{chunks}Q", chunks, *offsets) + chunk * chunks)
     return path
 
 

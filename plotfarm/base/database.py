@@ -1,7 +1,8 @@
 """The one SQLite file (WAL) in which a host remembers; each room keeps its own tables there.
 
-The farm never depends on it. If it cannot be opened or written, that is logged and what this run has to
-remember lives in RAM: plots still move.
+The farm never depends on it. If a disk does not let it be opened or written, that is logged and told, and what this
+run has to remember lives in RAM: plots still move. A statement that SQLite does not understand is a mistake in the
+program, and is told as one. The tables and their history are in `base/history.py`.
 """
 
 from __future__ import annotations
@@ -13,39 +14,38 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from plotfarm.base.memory_trouble import NewerMemoryError, Trouble, note, trouble_of
+
+SCHEMA_VERSION = 3  # how many entries `base/history.py` has
+
 _LOG = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0
 _FILE_NAME = "state.sqlite"
 
 
 class Database:
-    """The database in a state directory, or in RAM without one. No method raises for what a disk may do."""
+    """The database in a state directory, or in RAM without one. No method raises for what a disk may do.
+
+    NewerMemoryError if the file was made by a later version; other errors of SQLite are bugs.
+    """
 
     def __init__(self, directory: Path | None) -> None:
         self.path = directory / _FILE_NAME if directory else Path(":memory:")
-        self.is_lasting = directory is not None  # False: this run remembers only in RAM
-        if directory is None:
-            self._connection = self._open(":memory:")
-            return
+        connection = self._opened(directory) if directory else None
+        self.is_lasting = connection is not None  # False: this run remembers only in RAM
+        self._connection = connection or _connected(":memory:", None)
+
+    def _opened(self, directory: Path) -> sqlite3.Connection | None:
+        """Return a connection to the file, at the present version; None if it cannot be used."""
         try:
             directory.mkdir(parents=True, exist_ok=True)
-            self._connection = self._open(str(self.path))
+            return _connected(str(self.path), self.path)
+        except NewerMemoryError as error:
+            note(self.path, Trouble.NEWER, str(error))
+            raise
         except (OSError, sqlite3.Error) as error:
-            _LOG.error("Cannot use the state database %s (%s): this run remembers nothing", self.path, error)
-            self.is_lasting = False
-            self._connection = self._open(":memory:")
-
-    @staticmethod
-    def _open(path: str) -> sqlite3.Connection:
-        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
-
-    def prepare(self, tables: str) -> None:
-        """Make a room's tables if they are not there: `CREATE ... IF NOT EXISTS` statements."""
-        with self._tolerant():
-            self._connection.executescript(tables)
+            self._tolerate(error, ": this run remembers nothing")
+            return None
 
     def rows(self, query: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return what a query finds; nothing if the database cannot be used."""
@@ -125,4 +125,34 @@ class Database:
         try:
             yield
         except (sqlite3.Error, UnicodeError, OverflowError) as error:  # the latter two: what SQLite cannot hold
-            _LOG.error("The state database %s cannot be used: %s", self.path, error)
+            self._tolerate(error)
+
+    def _tolerate(self, error: Exception, so: str = "") -> None:
+        """Take down what a disk did; what no disk can have done goes on as the bug that it is."""
+        trouble = trouble_of(error)
+        if trouble is None:
+            raise error
+        note(self.path, trouble, str(error))
+        _LOG.error("The state database %s cannot be used: %s%s", self.path, error, so)
+
+
+def _connected(name: str, file: Path | None) -> sqlite3.Connection:
+    """Return a connection to a database of the present version; a newer one is not touched."""
+    connection = sqlite3.connect(name, timeout=_BUSY_SECONDS, isolation_level=None)
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > SCHEMA_VERSION:
+            raise NewerMemoryError(
+                f"{name} was made by a later version of this suite (its tables are of version {version}, this one "
+                f"knows {SCHEMA_VERSION}): bring this checkout up to date"
+            )
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        if version < SCHEMA_VERSION:
+            from plotfarm.base.migrations import migrate
+
+            migrate(connection, file, _BUSY_SECONDS)
+    except BaseException:
+        connection.close()
+        raise
+    return connection

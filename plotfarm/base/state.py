@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from plotfarm.base.database import Database
 
@@ -16,50 +19,18 @@ _KEEP_FAILED = 2000  # transfers of each plotter
 _TRY_AGAIN_SECONDS = 86400.0  # what a user has to put right may be right by then
 _MOST_DIRECTORIES = 8  # of one host, whose room is remembered
 
-_TABLES = """
-CREATE TABLE IF NOT EXISTS transfers (
-    id INTEGER PRIMARY KEY, finished REAL NOT NULL, plot TEXT NOT NULL, kind TEXT NOT NULL,
-    source TEXT NOT NULL, target TEXT NOT NULL, plotter TEXT NOT NULL, bytes INTEGER NOT NULL,
-    seconds REAL NOT NULL, digest TEXT NOT NULL, segments TEXT NOT NULL, result TEXT NOT NULL,
-    k INTEGER NOT NULL, detail TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS transfers_by_plot ON transfers (plot, finished);
-CREATE INDEX IF NOT EXISTS transfers_by_plotter ON transfers (plotter, id);
-CREATE INDEX IF NOT EXISTS transfers_by_time ON transfers (finished);
-CREATE TABLE IF NOT EXISTS journal (source TEXT PRIMARY KEY, nas TEXT NOT NULL, since REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS rooms (
-    host TEXT NOT NULL, directory TEXT NOT NULL, time REAL NOT NULL, free_bytes INTEGER NOT NULL,
-    waiting_bytes INTEGER NOT NULL, hours_left REAL
-);
-CREATE INDEX IF NOT EXISTS rooms_by_directory ON rooms (host, directory, time);
-CREATE TABLE IF NOT EXISTS observations (
-    path TEXT PRIMARY KEY, facts TEXT NOT NULL, boot TEXT NOT NULL, since REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS kept (path TEXT PRIMARY KEY, facts TEXT NOT NULL, time REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS unremovable (
-    path TEXT PRIMARY KEY, facts TEXT NOT NULL, why TEXT NOT NULL, time REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS known_drives (
-    identity TEXT PRIMARY KEY, mountpoint TEXT NOT NULL, device TEXT NOT NULL, seen REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS told (what TEXT PRIMARY KEY, up_to INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS received (
-    plotter TEXT NOT NULL, hour INTEGER NOT NULL, bytes INTEGER NOT NULL, PRIMARY KEY (plotter, hour)
-);
-CREATE TABLE IF NOT EXISTS publishing (
-    plot TEXT NOT NULL, identity BLOB NOT NULL, since REAL NOT NULL, PRIMARY KEY (plot, identity)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS changed_times (path TEXT PRIMARY KEY, old INTEGER NOT NULL, new INTEGER NOT NULL);
-CREATE TABLE IF NOT EXISTS failures (
-    path TEXT PRIMARY KEY, facts TEXT NOT NULL, count INTEGER NOT NULL, time REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS daily (time REAL PRIMARY KEY, plots INTEGER NOT NULL, made INTEGER NOT NULL);
-"""
+
+class TransferOutcome(StrEnum):
+    """How a transfer ended. The values are kept in the database."""
+
+    STORED = "stored"  # it arrived
+    HAVE = "have"  # it was there already
+    FAILED = "failed"
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """One transfer that ended, well (`result` = `stored` or `have`) or not (a value of transfer.outcomes)."""
+    """One transfer that ended."""
 
     finished: float  # Unix time
     plot: str  # file name
@@ -71,9 +42,15 @@ class Transfer:
     seconds: float
     digest: str  # hex; "" if it was not reached
     segments: str  # space-separated hex digests of the 1 GiB segments
-    result: str
+    outcome: TransferOutcome
+    reason: str = ""  # why it failed: a value of transfer.outcomes.Failure
     k: int = 0  # 0: not known
     detail: str = ""  # what went wrong, for people
+
+    @property
+    def ending(self) -> str:
+        """Why it failed, or how it ended otherwise: one value for both."""
+        return self.reason or self.outcome.value
 
 
 @dataclass(frozen=True)
@@ -100,9 +77,8 @@ class Daily:
 class State:
     """The remembered facts of this host. Every method works also when the disk does not."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path | None) -> None:
         self.database = Database(directory)
-        self.database.prepare(_TABLES)
 
     def close(self) -> None:
         """Close the database."""
@@ -121,22 +97,21 @@ class State:
             (transfer.plotter, keep),
         )
         self.database.write(
-            "DELETE FROM transfers WHERE plotter = ?1 AND result NOT IN ('stored', 'have') AND id <= "
-            "(SELECT id FROM transfers WHERE plotter = ?1 AND result NOT IN ('stored', 'have') "
-            "ORDER BY id DESC LIMIT 1 OFFSET ?2)",
-            (transfer.plotter, _KEEP_FAILED),
+            "DELETE FROM transfers WHERE plotter = ?1 AND outcome = ?3 AND id <= (SELECT id FROM transfers "
+            "WHERE plotter = ?1 AND outcome = ?3 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+            (transfer.plotter, _KEEP_FAILED, TransferOutcome.FAILED),
         )
 
     def transfers(self, *, since: float = 0.0, plot: str | None = None, limit: int = 1000) -> list[Transfer]:
         """Return the newest transfers first, since a Unix time, of one plot name or of all."""
-        columns = ", ".join(Transfer.__dataclass_fields__)
+        columns = ", ".join(_COLUMNS)
         where = "finished >= ?" + (" AND plot = ?" if plot is not None else "")
         values: list[float | str] = [since, plot] if plot is not None else [since]
         rows = self.database.rows(
             f"SELECT {columns} FROM transfers WHERE {where} ORDER BY id DESC LIMIT {int(limit)}",  # noqa: S608
             values,
         )
-        return [Transfer(*row) for row in rows]
+        return [_transfer(row) for row in rows]
 
     def count_received(self, plotter: str, size: int) -> None:
         """Count the bytes of a plot that one plotter has had stored here; nothing else ever takes them off."""
@@ -178,14 +153,14 @@ class State:
     def stored_since(self, since: float) -> tuple[int, int]:
         """Return how many plots, and how many bytes of them, were stored here since a Unix time."""
         rows = self.database.rows(
-            "SELECT count(*), coalesce(sum(bytes), 0) FROM transfers WHERE finished >= ? AND result = 'stored'",
-            (since,),
+            "SELECT count(*), coalesce(sum(bytes), 0) FROM transfers WHERE finished >= ? AND outcome = ?",
+            (since, TransferOutcome.STORED),
         )
         return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
     def first_stored(self) -> float | None:
         """Return when the first plot that is remembered was stored, as Unix time, or None."""
-        rows = self.database.rows("SELECT min(finished) FROM transfers WHERE result = 'stored'")
+        rows = self.database.rows("SELECT min(finished) FROM transfers WHERE outcome = ?", (TransferOutcome.STORED,))
         return float(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def newly_stored(self) -> list[Transfer]:
@@ -200,12 +175,17 @@ class State:
         self.database.write("INSERT OR REPLACE INTO told VALUES ('transfers', ?)", newest[0])
         if not before:
             return []
-        columns = ", ".join(Transfer.__dataclass_fields__)
+        columns = ", ".join(_COLUMNS)
         rows = self.database.rows(
-            f"SELECT {columns} FROM transfers WHERE id > ? AND id <= ? AND result = 'stored' ORDER BY id",  # noqa: S608
-            (before[0][0], newest[0][0]),
+            f"SELECT {columns} FROM transfers WHERE id > ? AND id <= ? AND outcome = ? ORDER BY id",  # noqa: S608
+            (before[0][0], newest[0][0], TransferOutcome.STORED),
         )
-        return [Transfer(*row) for row in rows]
+        return [_transfer(row) for row in rows]
+
+    def is_said_first(self, what: str) -> bool:
+        """Tell whether something is said for the first time on this host; from now on it is not."""
+        self.database.write("INSERT OR IGNORE INTO told VALUES (?, 1)", (f"said: {what}",))
+        return self.database.rows("SELECT changes()") == [(1,)]
 
     def record_daily(self, daily: Daily) -> None:
         """Remember a reading of the daily numbers, for a year."""
@@ -343,3 +323,14 @@ class State:
         """Return every plot drive that was ever seen here: identity -> (mountpoint, device)."""
         rows = self.database.rows("SELECT identity, mountpoint, device FROM known_drives")
         return {identity: (mountpoint, device) for identity, mountpoint, device in rows}
+
+
+_COLUMNS = tuple(Transfer.__dataclass_fields__)
+_OUTCOME = _COLUMNS.index("outcome")
+
+
+def _transfer(row: Sequence[Any]) -> Transfer:
+    """Return the transfer in a row with all columns."""
+    fields = list(row)
+    fields[_OUTCOME] = TransferOutcome(fields[_OUTCOME])
+    return Transfer(*fields)

@@ -16,22 +16,6 @@ from plotfarm.chia.rewards import MOJO_PER_XCH
 
 FIRST_LINE = "[LEAVE THIS LINE HERE]"  # so begins the file of the system before, which goes on here
 
-# Amounts are text: a coin may hold more mojo than SQLite's numbers.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS coins (
-    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, parent TEXT NOT NULL, mojo TEXT NOT NULL, height INTEGER,
-    kind TEXT NOT NULL, status TEXT NOT NULL, time TEXT NOT NULL, told INTEGER NOT NULL, in_wallet INTEGER NOT NULL,
-    found REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS coins_by_parent ON coins (parent);
-CREATE TABLE IF NOT EXISTS balances (
-    seq INTEGER PRIMARY KEY, after INTEGER NOT NULL, time TEXT NOT NULL, mojo TEXT NOT NULL, UNIQUE (time, mojo)
-);
-CREATE TABLE IF NOT EXISTS blocks (hash TEXT PRIMARY KEY, time TEXT NOT NULL, found REAL NOT NULL);
-CREATE TABLE IF NOT EXISTS chia_logs (
-    path TEXT PRIMARY KEY, inode INTEGER NOT NULL, offset INTEGER NOT NULL, tail TEXT NOT NULL
-);
-"""
 _WALLET = "wallet"  # stands among the logs once it was asked
 _COLUMNS = "id, parent, mojo, height, kind, status, time, told, in_wallet"
 
@@ -49,7 +33,6 @@ class CoinBook:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.prepare(_TABLES)
 
     def entry(self, identity: str) -> Entry | None:
         """Return what is known of a coin, or None."""

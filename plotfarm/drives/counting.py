@@ -20,7 +20,7 @@ from hashlib import blake2b
 from typing import Any
 
 from plotfarm.drives.mount_table import mount_id_of
-from plotfarm.plots.header import read_header
+from plotfarm.plots.formats import PlotFormat, of_code, of_suffix, read_header
 from plotfarm.plots.names import is_plot_name
 
 DEEPEST = 4  # directories below the mountpoint
@@ -28,10 +28,9 @@ _START_BYTES = 4096  # kind, k and group size stand in the first 60; reading mor
 _REPORT_SECONDS = 1.0  # so much work at most is lost if the drive falls silent while headers are read
 _SKIPPED = ("lost+found", "$RECYCLE.BIN")
 
-# What a header said is one number, kind | k << 4 | group size << 12. It is kept in the database: this never changes.
-_KINDS = ("unknown", "v1", "bladebit", "plot2", "gplot")
-_UNREADABLE = 15  # in place of the kind: the drive has an error there, and is not asked again
-_KINDS_BY_SUFFIX = {".plot2": "plot2", ".gplot": "gplot"}
+# What a header said is one number, code of the format | k << 4 | group size << 12. It is kept in the database: this
+# never changes.
+_UNREADABLE = 15  # in place of the code: the drive has an error there, and is not asked again
 _K_IN_NAME = re.compile(r"(?:^|[-.])k(1[89]|[234]\d|50)(?=[-.])")
 
 
@@ -77,10 +76,10 @@ def count_plots(
 
 
 def _count(found: _Listing) -> dict[str, Any]:
-    counts: Counter[tuple[str, int]] = Counter()
+    counts: Counter[tuple[PlotFormat, int]] = Counter()
     plots = 0
     for said, files in found.tally.items():
-        counts[_KINDS[said & 15], said >> 4 & 255] += files
+        counts[of_code(said & 15), said >> 4 & 255] += files
         plots += files * max(1, said >> 12)
     return {
         "counts": [[kind, k, files] for (kind, k), files in sorted(counts.items()) if files],
@@ -200,12 +199,12 @@ def _said_by(name: str, directory: int | None) -> int | None:
         os.close(file)
 
 
-def _as_number(kind: str, k: int, group_size: int = 0) -> int:
-    return _KINDS.index(kind) | k << 4 | group_size << 12
+def _as_number(kind: PlotFormat, k: int, group_size: int = 0) -> int:
+    return kind.entry.code | k << 4 | group_size << 12
 
 
 def _by_name(name: str) -> int:
-    return _as_number(_KINDS_BY_SUFFIX.get(os.path.splitext(name)[1], "unknown"), _k_of(name))
+    return _as_number(of_suffix(os.path.splitext(name)[1]), _k_of(name))
 
 
 def _completed(said: int, name: str) -> int:

@@ -11,17 +11,6 @@ from plotfarm.base.database import Database
 _MOST_DRIVES = 1000  # drives that were counted longest ago are forgotten first
 _MOST_HEADERS = 200_000  # of one drive; files beyond that are read again each time
 
-# `file` is the number that drives.counting knows a file by, `said` is what its header said.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS counted_drives (
-    drive INTEGER PRIMARY KEY, identity TEXT NOT NULL UNIQUE, plots INTEGER NOT NULL, bytes INTEGER NOT NULL,
-    time REAL NOT NULL
-);
-CREATE TABLE IF NOT EXISTS plot_headers (
-    drive INTEGER NOT NULL, file INTEGER NOT NULL, said INTEGER NOT NULL, PRIMARY KEY (drive, file)
-) WITHOUT ROWID;
-"""
-
 
 @dataclass(frozen=True)
 class LastCount:
@@ -47,7 +36,6 @@ class Inventory:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.prepare(_TABLES)
 
     def headers(self, identities: Iterable[str]) -> dict[str, Mapping[int, int]]:
         """Return the headers that were read before: drive identity -> number of a file -> what its header said."""

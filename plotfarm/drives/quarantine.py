@@ -16,13 +16,6 @@ from plotfarm.base.database import Database
 from plotfarm.drives.model import Drive
 from plotfarm.drives.mount_identity import boot_id, is_mounted_anew, mount_identity
 
-# Identities are bytes: a mountpoint may be no text.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS quarantined_drives (
-    identity BLOB PRIMARY KEY, drive_name BLOB NOT NULL, reason TEXT NOT NULL, call TEXT NOT NULL,
-    errno INTEGER NOT NULL, plot TEXT NOT NULL, since REAL NOT NULL, mount TEXT NOT NULL, boot TEXT NOT NULL
-) WITHOUT ROWID;
-"""
 _COLUMNS = "identity, drive_name, reason, call, errno, plot, since, mount, boot"
 
 
@@ -54,7 +47,6 @@ class Quarantine:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.prepare(_TABLES)
 
     def add(self, drive: Drive, reason: QuarantineReason, *, call: str = "", errno: int = 0, plot: str = "") -> bool:
         """Put a drive into quarantine, durably; False if that cannot be written.

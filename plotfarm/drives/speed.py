@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from plotfarm.base.state import Transfer
+from plotfarm.base.state import Transfer, TransferOutcome
 
 _SMALLEST_BYTES = 10**9  # of a smaller plot most is the conversation
 _NEWEST = 20
@@ -28,7 +28,7 @@ def speeds(transfers: Sequence[Transfer]) -> dict[str, Speed]:
     """Return mountpoint -> speed from the arrivals of this host, newest first; a drive without any is missing."""
     found: dict[str, list[float]] = {}
     for transfer in transfers:
-        counts = transfer.result == "stored" and transfer.digest and transfer.bytes >= _SMALLEST_BYTES
+        counts = transfer.outcome is TransferOutcome.STORED and transfer.digest and transfer.bytes >= _SMALLEST_BYTES
         if counts and transfer.seconds > 0:
             found.setdefault(os.path.dirname(transfer.target), []).append(transfer.bytes / transfer.seconds)
     medians = {drive: statistics.median(each[:_NEWEST]) for drive, each in found.items()}

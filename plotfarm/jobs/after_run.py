@@ -10,6 +10,7 @@ from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.exposure import is_exposed
 from plotfarm.base.config.loader import CHECKOUT
 from plotfarm.base.config.sections import Config
+from plotfarm.base.memory_trouble import NewerMemoryError, met
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.outbox import Outbox
@@ -17,7 +18,7 @@ from plotfarm.notify.outbox import Outbox
 
 def tell(script: str, trouble: str, config: Config) -> None:
     """Note whether `script` ("" for one that a person watches) ended in `trouble`, and start the delivery if due."""
-    state = State(config.paths.state)
+    state = _memory(config)
     try:
         if script:
             patience = config.watch.trouble_minutes * 60
@@ -25,11 +26,34 @@ def tell(script: str, trouble: str, config: Config) -> None:
             failed = Condition("job_failed", script, Severity.CRITICAL, facts, patience)
             exposed = Condition("config_readable", str(config.path), Severity.WARNING, {"path": str(config.path)})
             found = [*([failed] if trouble else []), *([exposed] if is_exposed(config) else [])]
-            Teller(config, state.database).see(found, [("job_failed", script), ("config_readable", str(config.path))])
+            found += memory_conditions(script)
+            looked_at = [("job_failed", script), ("memory_unusable", script), ("config_readable", str(config.path))]
+            Teller(config, state.database).see(found, looked_at)
         if Outbox(state.database).has_due(time.time()):
             start_delivery(config)
     finally:
         state.close()
+
+
+def _memory(config: Config) -> State:
+    """Return the state; if a later version of the suite made it, one in RAM, from which alerts go at once."""
+    try:
+        return State(config.paths.state)
+    except NewerMemoryError:
+        return State(None)
+
+
+def memory_conditions(script: str) -> list[Condition]:
+    """Return an alert if this process could not use the state database. Of each script: not all use the same of it."""
+    return [
+        Condition(
+            "memory_unusable",
+            script,
+            Severity.CRITICAL,
+            {"path": str(one.path), "trouble": one.trouble.value, "why": one.detail},
+        )
+        for one in met()[:1]
+    ]
 
 
 def start_delivery(config: Config) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.locks import Lock, LockBusy
-from plotfarm.base.state import Room, State, Transfer
+from plotfarm.base.state import Room, State, Transfer, TransferOutcome
 from plotfarm.base.units import format_bytes
 from plotfarm.drives.choose import in_order, judge
 from plotfarm.drives.model import NO_FILE, Arrival, Drive, Reading, Verdict
@@ -25,6 +25,7 @@ from plotfarm.drives.sessions import Session
 from plotfarm.jobs.arrival_limits import ArrivalLimits
 from plotfarm.jobs.fitness import unfit_drives
 from plotfarm.jobs.stale_parts import remove_parts
+from plotfarm.plots import formats
 from plotfarm.plots.names import escaped, refuse_name
 from plotfarm.plots.parts import FoundPart, PartFacts, new_arrival_id, parse_part_name
 from plotfarm.transfer.disk import Site
@@ -46,7 +47,6 @@ from plotfarm.transfer.outcomes import Failure, How, Refusal
 from plotfarm.transfer.storage import Assignment
 
 _LOG = logging.getLogger(__name__)
-_FORMATS = ("v1", "bladebit", "plot2", "gplot", "unknown")
 _REASONS = {
     Failure.IO_ERROR: QuarantineReason.IO_ERROR,
     Failure.HOLES: QuarantineReason.HOLES,
@@ -197,7 +197,7 @@ class DriveStorage:
         places = {
             os.path.dirname(transfer.target)
             for transfer in self._state.transfers(plot=offer.name, limit=20)
-            if transfer.result in (How.STORED.value, How.HAVE.value)
+            if transfer.outcome is not TransferOutcome.FAILED
         }
         perhaps = self._state.publishing(offer.name)
         for reading in view.readings:
@@ -346,7 +346,7 @@ class DriveStorage:
                 if effect.how is How.STORED:
                     self._limits.is_granted()
                     self._state.count_received(self._plotter, offer.size)
-                ended = replace(self._transfer(offer, seconds), result=effect.how.value, target=effect.path)
+                ended = replace(self._transfer(offer, seconds), outcome=TransferOutcome(effect.how), target=effect.path)
                 if effect.segments:  # none if it only got another name
                     ended = replace(ended, digest=plot_hash(effect.segments), segments=" ".join(effect.segments))
                 self._state.record_transfer(ended)
@@ -354,7 +354,8 @@ class DriveStorage:
 
             case RecordFailed():
                 _LOG.error("Failed: %s: %s", offer.name, effect.detail)
-                ended = replace(self._transfer(offer, seconds), result=effect.failure.value, detail=text(effect.detail))
+                ended = self._transfer(offer, seconds)
+                ended = replace(ended, reason=effect.failure.value, detail=text(effect.detail))
                 self._state.record_transfer(ended)
 
             case RemoveOtherParts():
@@ -373,7 +374,7 @@ class DriveStorage:
             seconds=seconds,
             digest="",
             segments="",
-            result="",
+            outcome=TransferOutcome.FAILED,
             k=offer.k or 0,
         )
 
@@ -392,7 +393,7 @@ class DriveStorage:
 def _refuse_offer(offer: Offer) -> RefusedPlacement | None:
     if reason := refuse_name(offer.name):
         return RefusedPlacement(Refusal.NAME, f"{escaped(offer.name)}: {reason}")
-    if offer.format not in _FORMATS:
+    if not formats.is_known(offer.format):
         detail = f"plots of the format {offer.format} are not known here: upgrade this NAS"
         return RefusedPlacement(Refusal.FORMAT, detail)
     return None

@@ -10,6 +10,8 @@ import system_logging
 from plotfarm.base.config.loader import find_config, load
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.memory_trouble import Trouble, met
+from plotfarm.plots.names import allow_suffixes
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,6 +38,7 @@ def run(
         print(f"{script}: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_status
     system_logging.configure(script, settings)
+    allow_suffixes(settings.plots.other_suffixes)
     trouble = ""
     try:
         status = job(settings)
@@ -53,9 +56,21 @@ def run(
             f"{script}: {trouble} (the log in {settings.paths.logs} has the details)",
             file=sys.stderr,
         )
+    if not unattended:
+        _say_what_is_missing(script)
     if tells:
         _tell(script if unattended else "", trouble, settings)
     return status
+
+
+def _say_what_is_missing(script: str) -> None:
+    """Tell the person who looks that this run knew nothing of the past; a later version's file was told of already."""
+    for one in met():
+        if one.trouble is not Trouble.NEWER:
+            print(  # noqa: T201
+                f"{script}: {one.path} cannot be used ({one.detail}): what this host remembers is missing here",
+                file=sys.stderr,
+            )
 
 
 def _report_bug(error: Exception, script: str, config: Config) -> None:

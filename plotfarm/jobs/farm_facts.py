@@ -17,9 +17,8 @@ from plotfarm.drives.model import Verdict
 from plotfarm.drives.speed import JUDGED_ARRIVALS, Speed, speeds
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, newest_stored
+from plotfarm.plots import formats
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
-
-_V2_SUFFIXES = {"plot2": " .plot2", "gplot": " .gplot"}
 
 
 def gather(
@@ -79,4 +78,5 @@ def plot_label(transfer: Transfer) -> str:
     """Return what the plots are called that arrive: k32, k28 .gplot; their size if nobody knows their k."""
     if not transfer.k:
         return format_bytes(transfer.bytes)
-    return f"k{transfer.k}{_V2_SUFFIXES.get(transfer.kind, '')}"
+    suffix = formats.named(transfer.kind).entry.suffix
+    return f"k{transfer.k}" if suffix in ("", ".plot") else f"k{transfer.k} {suffix}"

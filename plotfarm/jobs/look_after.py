@@ -35,6 +35,7 @@ from plotfarm.drives.offlined import read_offlined, take_offline
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
 from plotfarm.jobs.fitness import quarantined_drives
+from plotfarm.jobs.plot_formats import tell_of_lost_formats
 from plotfarm.jobs.plot_room import filling, filling_up
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, take_stock
@@ -67,6 +68,7 @@ def tell_of_arrivals(config: Config, state: State, teller: Teller) -> None:
     """Tell of the plots that arrived since the last run, in one message and exactly once."""
     with state.database.transaction():
         arrived = state.newly_stored()
+        tell_of_lost_formats(arrived, config, state, teller)
         if arrived and teller.wants("per_plot"):
             from plotfarm.reports import mails
             from plotfarm.reports.facts import ReceivedPlot

@@ -188,7 +188,7 @@ class MovingRun:
         return Offer(
             name=plot.name,
             size=plot.size,
-            format=plot.header.kind,
+            format=plot.header.kind.value,
             k=plot.header.k or None,
             id=plot.header.plot_id,
             is_dry_run=self._dry_run,

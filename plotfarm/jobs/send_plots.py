@@ -232,7 +232,7 @@ class SendingRun:
         offer = Offer(
             name=plot.name,
             size=plot.size,
-            format=plot.header.kind,
+            format=plot.header.kind.value,
             k=plot.header.k or None,
             id=plot.header.plot_id,
             is_dry_run=self._dry_run,
@@ -328,7 +328,7 @@ class SendingRun:
         plot, host = sending.plot, sending.host
         self._trouble.reached.add(host)
         self._failed_in_a_row = 0
-        self._state.record_transfer(sending.record(delivered, delivered.how.value))
+        self._state.record_transfer(sending.record_delivered(delivered))
         self._sent += 1
         _LOG.info(
             "Plot Sizes Match, we have a good plot move! %s is %s:%s, hash %s, %s (%s)",
@@ -370,13 +370,13 @@ class SendingRun:
         self._trouble.reached.add(sending.host)
         if not failed.failure.is_perhaps_here:
             self._state.journal_remove(str(sending.plot.path))
-        self._state.record_transfer(sending.record(None, failed.failure.value, failed.detail))
+        self._state.record_transfer(sending.record_failed(failed.failure, failed.detail))
         self._fail(f"{escaped(sending.plot.name)}: {sending.host} could not take it: {failed.detail}", sending.plot)
 
     def _source_failed(self, sending: Sending, failed: SourceFailed) -> None:
         """Record what the plot itself is to blame for: it says nothing about the others, nor about the NAS."""
         self._end(sending, well=False)
-        self._state.record_transfer(sending.record(None, Failure.SOURCE.value, failed.detail))
+        self._state.record_transfer(sending.record_failed(Failure.SOURCE, failed.detail))
         self._state.journal_remove(str(sending.plot.path))
         self._plots.fail(f"{escaped(sending.plot.name)}: {failed.detail}", sending.plot)
 
@@ -393,7 +393,7 @@ class SendingRun:
         """Record a session that broke; the plot tries once more where the NAS has another link."""
         job, berth = sending.job, sending.berth
         if self._end(sending, well=False):
-            self._state.record_transfer(sending.record(None, Failure.INTERRUPTED.value, lost.detail))
+            self._state.record_transfer(sending.record_failed(Failure.INTERRUPTED, lost.detail))
         self._end_stream(berth)
         if isinstance(lost, SessionLost) and len(berth.nas.links) > 1:
             self._dispatch.lose(berth.nas, berth.link, berth.stream, lost.detail)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import socket
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from plotfarm.base.state import Transfer
+from plotfarm.base.state import Transfer, TransferOutcome
 from plotfarm.base.units import format_bytes, format_duration, format_speed
 from plotfarm.jobs.dispatch import Berth, Job
 from plotfarm.plots.plotfile import PlotFile
 from plotfarm.transfer.hashing import plot_hash
-from plotfarm.transfer.outcomes import Delivered, How
+from plotfarm.transfer.outcomes import Delivered, Failure, How
 from plotfarm.transfer.stream import Began, Moved, OnTheWay
 
 
@@ -78,21 +78,31 @@ class Sending:
         words = f"{format_duration(self.seconds)}, {format_speed(self.plot.size - self.offset, self.seconds)}"
         return f"{words}, went on at {format_bytes(self.offset)}" if self.offset else words
 
-    def record(self, delivered: Delivered | None, result: str, detail: str = "") -> Transfer:
-        """Return what is remembered of it now that it has ended; `result`: the value of an outcome."""
-        segments = delivered.segments if delivered else ()
+    def record_delivered(self, delivered: Delivered) -> Transfer:
+        """Return what is remembered of it now that it is stored."""
+        segments = delivered.segments
+        return replace(
+            self._record(TransferOutcome(delivered.how), delivered.path),
+            digest=plot_hash(segments) if segments else "",
+            segments=" ".join(segments),
+        )
+
+    def record_failed(self, failure: Failure, detail: str) -> Transfer:
+        """Return what is remembered of it now that it has failed."""
+        return replace(self._record(TransferOutcome.FAILED, self.drive), reason=failure.value, detail=detail)
+
+    def _record(self, outcome: TransferOutcome, place: str) -> Transfer:
         return Transfer(
             finished=time.time(),
             plot=self.plot.name,
-            kind=self.plot.header.kind,
+            kind=self.plot.header.kind.value,
             source=str(self.plot.path),
-            target=f"{self.host}:{delivered.path if delivered else self.drive}",
+            target=f"{self.host}:{place}",
             plotter=socket.gethostname(),
             bytes=self.plot.size,
             seconds=self.seconds,
-            digest=plot_hash(segments) if segments else "",
-            segments=" ".join(segments),
-            result=result,
+            digest="",
+            segments="",
+            outcome=outcome,
             k=self.plot.header.k or 0,
-            detail=detail,
         )

@@ -74,7 +74,7 @@ def mismatch_conditions(state: State) -> list[Condition]:
     rejected = [
         transfer
         for transfer in state.transfers(since=time.time() - _MISMATCH_SECONDS)
-        if transfer.result == Failure.REJECTED.value
+        if transfer.reason == Failure.REJECTED
     ]
     if len(rejected) < 2:
         return []

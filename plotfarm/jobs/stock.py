@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plotfarm.base.config.sections import Config
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives.choose import Choice, arriving_plot_bytes, judge, select
 from plotfarm.drives.model import Reading
 from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
@@ -69,7 +69,7 @@ def take_stock(config: Config, state: State, inventory: Inventory | None = None)
 
 def newest_stored(state: State) -> list[Transfer]:
     """Return the transfers that arrived last, newest first."""
-    return [transfer for transfer in state.transfers(limit=40) if transfer.result == "stored"]
+    return [transfer for transfer in state.transfers(limit=40) if transfer.outcome is TransferOutcome.STORED]
 
 
 def _look_around(config: Config, current: str, state: State) -> Survey:

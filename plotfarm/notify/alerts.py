@@ -12,14 +12,6 @@ from plotfarm.base.database import Database
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 Key = tuple[str, str]  # kind, about
 
-# `about` and `facts` are JSON: an identity may hold bytes that are no text.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS conditions (
-    kind TEXT NOT NULL, about TEXT NOT NULL, severity TEXT NOT NULL, facts TEXT NOT NULL,
-    patience_seconds REAL NOT NULL, repeat_seconds REAL NOT NULL, since REAL NOT NULL, told REAL,
-    PRIMARY KEY (kind, about)
-) WITHOUT ROWID;
-"""
 _COLUMNS = "kind, about, severity, facts, patience_seconds, repeat_seconds, since, told"
 
 
@@ -49,7 +41,6 @@ class AlertBook:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.prepare(_TABLES)
 
     def standing(self) -> dict[Key, Standing]:
         """Return all that was seen and is not over, by (kind, about)."""

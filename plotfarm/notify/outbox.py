@@ -20,21 +20,6 @@ _KEEP_SECONDS = 14 * 86400
 MOST_ENDED = 5000  # rows whose fate is known
 MOST_WAITING = 500  # rows for each recipient
 
-# A row waits until `ended` says when its fate was sealed; `result` then says what it was.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS messages (
-    id INTEGER PRIMARY KEY, put REAL NOT NULL, kind TEXT NOT NULL, severity TEXT NOT NULL, subject TEXT NOT NULL,
-    short TEXT NOT NULL, text TEXT NOT NULL, html TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS outbox (
-    id INTEGER PRIMARY KEY, message INTEGER NOT NULL, channel TEXT NOT NULL, recipient TEXT NOT NULL,
-    gravity INTEGER NOT NULL, next_try REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, ended REAL,
-    result TEXT NOT NULL DEFAULT 'waiting', why TEXT NOT NULL DEFAULT ''
-);
-CREATE INDEX IF NOT EXISTS outbox_waiting ON outbox (next_try) WHERE ended IS NULL;
-CREATE INDEX IF NOT EXISTS outbox_waiting_for ON outbox (channel, recipient, gravity, id) WHERE ended IS NULL;
-CREATE INDEX IF NOT EXISTS outbox_by_message ON outbox (message);
-"""
 _GRAVITY = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 _DUE = "ended IS NULL AND (next_try <= ? OR next_try > ?)"
 _TRIES_TO_NOTE = 3  # each of them waits a while for other processes
@@ -59,7 +44,6 @@ class Outbox:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.prepare(_TABLES)
 
     def put(self, message: Message, targets: Sequence[tuple[str, str]], now: float) -> bool:
         """Store a message for these (channel, recipient); tells whether that worked. Inside a transaction: with it.

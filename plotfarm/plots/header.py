@@ -1,4 +1,4 @@
-"""What the first bytes of a plot file say about it.
+"""What the first bytes of a plot file say about it: one reader for each format, all of them listed in `formats`.
 
 Layouts: chiapos `plotter_disk.hpp` and `phase4.hpp`, madMAx `phase4.hpp`, bladebit `PlotWriter.cpp`, and
 the v2 formats of chia_rs. The memo of a plot holds its secret key: its length is looked at, its content
@@ -9,19 +9,24 @@ from __future__ import annotations
 
 import math
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from plotfarm.plots.formats import PlotFormat
 
 HEADER_BYTES = 1 << 20  # reading this much of a file is enough for every known header
 
-_V1 = b"Proof of Space Plot"
-_BLADEBIT = b"PLOT"
-_PLOT2 = b"pos2"
-_GPLOT = b"PoS2"
 _K_SIZES = range(18, 51)
 _POOLS = {128: "og", 112: "contract"}  # by the length of a v1 memo
-_SMALLEST_UNKNOWN_BYTES = 4096
 _C1_INTERVAL = 10_000  # table 7 entries for each entry of C1, and C1 entries for each of C2
 _PARK_ENTRIES = 2048  # table 7 entries in a park
+
+
+def _unknown_format() -> PlotFormat:
+    from plotfarm.plots.formats import PlotFormat  # which lists the readers of this module
+
+    return PlotFormat.UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class Header:
     what is not written yet (unfinished); both are empty for a sound header.
     """
 
-    kind: str = "unknown"  # v1, bladebit, plot2, gplot or unknown
+    kind: PlotFormat = field(default_factory=_unknown_format)
     k: int | None = None
     plot_id: str = ""  # 64 hex digits; of a .gplot the group's id
     version: int | None = None
@@ -48,43 +53,23 @@ class Header:
     missing: str = ""
     problem: str = ""
 
-
-def read_header(data: bytes, size: int) -> Header:
-    """Return what a plot's header says; pure, and no input makes it raise.
-
-    `data` is the beginning of the file, 1 MiB or less, also while more of it is still to arrive; `size` is
-    the size of the whole file as it is known so far.
-    """
-    for magic, least_length, read in (
-        (_V1, 60, _read_v1),
-        (_BLADEBIT, 43, _read_bladebit),
-        (_PLOT2, 43, _read_plot2),
-        (_GPLOT, 51, _read_gplot),
-    ):
-        if data.startswith(magic):
-            return read(data, size) if len(data) >= least_length else Header(missing=_cut_short(data))
-    return _unknown(data, size)
+    @property
+    def is_recognised(self) -> bool:
+        """Whether it is of a known format."""
+        return bool(self.kind.entry.magic)
 
 
-def _unknown(data: bytes, size: int) -> Header:
-    """Gigahorse and whatever comes next: nothing is known, but some files can be no plot yet."""
-    if size < _SMALLEST_UNKNOWN_BYTES:
-        return Header(missing=f"{size:,} bytes are too few for a plot")
-    if data and not data.strip(b"\0"):  # reserved, or lost in a power cut
-        return Header(missing="it begins with zeros: nothing is written there yet")
-    return Header()
-
-
-def _read_v1(data: bytes, size: int) -> Header:
+def read_v1(data: bytes) -> Header | None:
+    """Read the header of chiapos and madMAx; None: it is of another version."""
     if data[52:58] != b"\0\x04v1.0":
-        return _unknown(data, size)
+        return None
     memo_length = int.from_bytes(data[58:60], "big")
     end = 60 + memo_length + 80
-    header = Header("v1", data[51], data[19:51].hex(), version=1, pool=_POOLS.get(memo_length, ""))
+    header = Header(k=data[51], plot_id=data[19:51].hex(), version=1, pool=_POOLS.get(memo_length, ""))
     if wrong := _impossible_k(data[51]):
         return replace(header, problem=wrong)
     if len(data) < end:
-        return replace(header, missing=_cut_short(data))
+        return replace(header, missing=cut_short(data))
     pointers = struct.unpack_from(">10Q", data, end - 80)
     if 0 in pointers:
         return replace(header, missing="the table pointers in its header are not written yet")
@@ -124,18 +109,19 @@ def _tightly_packed(header: Header, pointers: tuple[int, ...], end: int) -> Head
     )
 
 
-def _read_bladebit(data: bytes, size: int) -> Header:
+def read_bladebit(data: bytes) -> Header | None:
+    """Read the header of a bladebit plot; None: it is of another version."""
     if data[4:8] != b"\2\0\0\0":
-        return _unknown(data, size)
+        return None
     memo_length = int.from_bytes(data[41:43], "big")
-    header = Header("bladebit", data[40], data[8:40].hex(), version=2, pool=_POOLS.get(memo_length, ""))
+    header = Header(k=data[40], plot_id=data[8:40].hex(), version=2, pool=_POOLS.get(memo_length, ""))
     if wrong := _impossible_k(data[40]):
         return replace(header, problem=wrong)
     flags_at = 43 + memo_length
     compressed = len(data) > flags_at and data[flags_at] & 1
     tables_at = flags_at + 4 + (1 if compressed else 0)
     if len(data) < tables_at + 160:
-        return replace(header, missing=_cut_short(data))
+        return replace(header, missing=cut_short(data))
     header = replace(header, compression=data[flags_at + 4] if compressed else 0)
     numbers = struct.unpack_from("<20Q", data, tables_at)
     tables = [(begin, length) for begin, length in zip(numbers[:10], numbers[10:], strict=True) if length]
@@ -146,13 +132,14 @@ def _read_bladebit(data: bytes, size: int) -> Header:
     return replace(header, least_bytes=max(begin + length for begin, length in tables))
 
 
-def _read_plot2(data: bytes, _size: int) -> Header:
-    header = Header("plot2", data[37], data[5:37].hex(), version=data[4], strength=data[38])
+def read_plot2(data: bytes) -> Header | None:
+    """Read the header of a `.plot2`."""
+    header = Header(k=data[37], plot_id=data[5:37].hex(), version=data[4], strength=data[38])
     if wrong := _impossible_k(data[37]):
         return replace(header, problem=wrong)
     index_at = 43 + data[42]
     if len(data) < index_at + 8:
-        return replace(header, missing=_cut_short(data))
+        return replace(header, missing=cut_short(data))
     count = int.from_bytes(data[index_at : index_at + 8], "little")
     if count == 0:
         return replace(header, missing="its chunk offsets are not written yet")
@@ -161,11 +148,12 @@ def _read_plot2(data: bytes, _size: int) -> Header:
     return replace(header, index_at=index_at, index_entries=count, least_bytes=index_at + 8 + 16 * count)
 
 
-def _read_gplot(data: bytes, size: int) -> Header:
+def read_gplot(data: bytes) -> Header | None:
+    """Read the header of a group of plots; None: it is of another version."""
     if data[4] != 2:
-        return _unknown(data, size)
+        return None
     group = int.from_bytes(data[39:41], "little")
-    header = Header("gplot", data[37], data[5:37].hex(), version=data[4], group_size=group, strength=data[38])
+    header = Header(k=data[37], plot_id=data[5:37].hex(), version=data[4], group_size=group, strength=data[38])
     if wrong := _impossible_k(data[37]):
         return replace(header, problem=wrong)
     if group == 0:
@@ -189,5 +177,6 @@ def _impossible_k(k: int) -> str:
     return "" if k in _K_SIZES else f"its header says k = {k}; plots have {_K_SIZES[0]} to {_K_SIZES[-1]}"
 
 
-def _cut_short(data: bytes) -> str:
+def cut_short(data: bytes) -> str:
+    """Say that the header goes on behind what is there."""
     return f"its header is cut short after {len(data):,} bytes"

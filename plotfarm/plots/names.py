@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
-PLOT_SUFFIXES = (".plot", ".plot2", ".gplot")
+from plotfarm.plots.formats import SUFFIXES
+
 PART_SUFFIX = ".part"
 LONGEST_NAME_BYTES = 200  # with ".<16 digits>.part" it still fits into the 255 bytes of every Linux file system
 _LONGEST_SHOWN = 1000
 _ALLOWED = re.compile(r"[A-Za-z0-9._-]+")
+
+
+class _Suffixes:
+    """The suffixes of plots in this process."""
+
+    all = SUFFIXES
+
+
+def allow_suffixes(others: Iterable[str]) -> None:
+    """Let files with these suffixes be plots too, in this process and those that it forks: as configured."""
+    _Suffixes.all = tuple(dict.fromkeys([*SUFFIXES, *others]))
 
 
 def is_plot_name(name: str) -> bool:
@@ -18,7 +31,7 @@ def is_plot_name(name: str) -> bool:
     names of unfinished files. Names that begin with `._` are macOS side files; the harvester leaves them
     out too.
     """
-    return name.endswith(PLOT_SUFFIXES) and not name.startswith("._")
+    return name.endswith(_Suffixes.all) and not name.startswith("._")
 
 
 def refuse_name(name: str) -> str | None:
@@ -35,7 +48,7 @@ def refuse_name(name: str) -> str | None:
     if problem is None and len(name) > LONGEST_NAME_BYTES:
         problem = f"the name has {len(name)} bytes, at most {LONGEST_NAME_BYTES} are allowed"
     if problem is None and not is_plot_name(name):
-        problem = f"the name does not end with {', '.join(PLOT_SUFFIXES[:-1])} or {PLOT_SUFFIXES[-1]}"
+        problem = f"the name does not end with {', '.join(_Suffixes.all[:-1])} or {_Suffixes.all[-1]}"
     return problem
 
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plotfarm.base.errors import PlotfarmError
-from plotfarm.plots.gplot import BLOCK_BYTES, count_entries
-from plotfarm.plots.header import HEADER_BYTES, Header, read_header, remainder_bits
+from plotfarm.plots.formats import measure, read_header
+from plotfarm.plots.header import HEADER_BYTES, Header
 from plotfarm.plots.identity import Change, FileIdentity
+from plotfarm.plots.measuring import read_at
 from plotfarm.plots.names import escaped, is_plot_name, refuse_name
-from plotfarm.plots.wholeness import Activity, Extent, Wholeness, held_back, judge
+from plotfarm.plots.wholeness import Activity, Wholeness, held_back, judge
 from plotfarm.plots.writers import is_open_for_writing
 
 __all__ = [
@@ -129,7 +130,7 @@ def look(directory: Path, name: str) -> PlotFile:
     if reason := refuse_name(name):
         raise PlotFileError(f"{escaped(name)} is not touched: {reason}")
     with _opened(directory / name) as (descriptor, status):
-        data = _read(descriptor, 0, HEADER_BYTES)
+        data = read_at(descriptor, 0, HEADER_BYTES)
         return PlotFile(directory, name, FileIdentity.of(status), header=read_header(data, status.st_size))
 
 
@@ -182,60 +183,3 @@ def judge_whole(
         if plot.identity.change_to(FileIdentity.of(os.fstat(descriptor))) is Change.CONTENT:
             return Wholeness("unfinished", "it changed while it was looked at")
         return judge(plot.header, plot.size, extent, activity, minimum_bytes)
-
-
-def measure(descriptor: int, header: Header, size: int) -> Extent:
-    """Find out how large the whole file must be, reading those places that the header points to."""
-    if header.least_bytes is not None and size < header.least_bytes:
-        exact = () if header.expected_bytes is None else (header.expected_bytes,)
-        return Extent(exact, header.least_bytes)
-    if header.kind == "v1" and header.expected_bytes is not None:
-        return _measure_v1(descriptor, header, header.expected_bytes)
-    if header.kind == "plot2":
-        return _measure_plot2(descriptor, header, size)
-    if header.kind == "gplot":
-        return _measure_gplot(descriptor, header, size)
-    return Extent(least=header.least_bytes)
-
-
-def _measure_v1(descriptor: int, header: Header, expected: int) -> Extent:
-    """Allow for the rare plot without a park for its last entry: see `_tightly_packed`.
-
-    madMAx fills the park before with zeros; chiapos ends the file with its content, whose length stands at
-    its beginning.
-    """
-    if header.last_park_at is None:
-        return Extent((expected,))
-    park = (expected - header.last_park_at) // 2
-    used = int.from_bytes(_read(descriptor, header.last_park_at, 2), "big")
-    return Extent((expected, header.last_park_at + park, header.last_park_at + 2 + used))
-
-
-def _measure_plot2(descriptor: int, header: Header, size: int) -> Extent:
-    """Add the length of the last chunk, which stands at its beginning, to its offset, the last one."""
-    begin, count = header.index_at or 0, header.index_entries or 0
-    last = int.from_bytes(_read(descriptor, begin + 8 * count, 8), "little")
-    if last == 0:
-        return Extent(missing="its chunk offsets are not written yet")
-    if last < begin + 8 + 8 * count:
-        return Extent(problem="its last chunk begins inside the header")
-    if last + 8 > size:
-        return Extent(missing=f"its last chunk begins at byte {last:,} of {size:,}")
-    return Extent((last + 8 + int.from_bytes(_read(descriptor, last, 8), "little"),))
-
-
-def _measure_gplot(descriptor: int, header: Header, size: int) -> Extent:
-    begin, entries = header.index_at or 0, header.index_entries or 0
-    blocks = (_read(descriptor, at, BLOCK_BYTES) for at in range(begin, size, BLOCK_BYTES))
-    count = count_entries(blocks, entries, remainder_bits(header.group_size or 1))
-    if count.entries < entries:
-        return Extent(missing=f"its chunk index has {count.entries:,} of {entries:,} entries")
-    return Extent((begin + -(-count.bits // 8),))
-
-
-def _read(descriptor: int, offset: int, length: int) -> bytes:
-    """Read up to `length` bytes at `offset`; fewer only at the end of the file."""
-    data = b""
-    while len(data) < length and (piece := os.pread(descriptor, length - len(data), offset + len(data))):
-        data += piece
-    return data

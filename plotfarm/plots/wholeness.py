@@ -80,7 +80,7 @@ def held_back(header: Header, size: int, activity: Activity, minimum_bytes: int 
     if header.problem:
         return Wholeness("damaged", header.problem)
     # Testing mode (the only one with a minimum) also takes what `dd if=/dev/zero` makes.
-    if header.missing and not (minimum_bytes and header.kind == "unknown"):
+    if header.missing and (header.is_recognised or not minimum_bytes):
         return _unfinished(header.missing, activity)
     return None
 

@@ -146,11 +146,11 @@ def _past_line(transfer: Transfer, now: float, colour: bool) -> str:
     ago = format_duration(max(0.0, now - transfer.finished))
     start = f"  {ago:>9} ago  {_short(transfer.plot)}"
     if not transfer.target:
-        return _ink(f"{start}  {one_line(escaped(transfer.result))}", _RED, colour)
+        return _ink(f"{start}  {one_line(escaped(transfer.ending))}", _RED, colour)
     rate = f", {format_speed(transfer.bytes, transfer.seconds)}" if transfer.seconds > 0 else ""
     digest = f", digest {transfer.digest[:16]}" if transfer.digest else ""
     took = f"{format_bytes(transfer.bytes)}, {format_duration(transfer.seconds)}{rate}{digest}"
-    return f"{start}  {escaped(transfer.target)}  {took}, {one_line(escaped(transfer.result))}"
+    return f"{start}  {escaped(transfer.target)}  {took}, {one_line(escaped(transfer.ending))}"
 
 
 def _short(name: str) -> str:
@@ -160,6 +160,18 @@ def _short(name: str) -> str:
 
 def _ink(line: str, ink: str, colour: bool) -> str:
     return f"{ink}{line}{_END}" if colour else line
+
+
+def _past(transfer: Transfer) -> dict[str, Any]:
+    """Return the facts of a transfer that ended; `result`: how, or why it failed."""
+    facts = asdict(transfer)
+    del facts["outcome"], facts["reason"]
+    return {
+        **facts,
+        "finished": iso(transfer.finished),
+        "segments": transfer.segments.split(),
+        "result": transfer.ending,
+    }
 
 
 def as_json(status: Status) -> str:
@@ -177,8 +189,7 @@ def as_json(status: Status) -> str:
             "waiting_bytes": status.waiting_bytes if status.waiting is not None else None,
             "drives": status.speeds and {drive: asdict(status.speeds[drive]) for drive in status.speeds},
             "last": [
-                {**asdict(transfer), "finished": iso(transfer.finished), "segments": transfer.segments.split()}
-                for transfer in status.last
+                _past(transfer) for transfer in status.last
             ],
         },
         indent=2,

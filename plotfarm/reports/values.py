@@ -14,6 +14,7 @@ from plotfarm.base.text import one_line
 from plotfarm.base.units import DAY_SECONDS, format_bytes, format_duration
 from plotfarm.drives.damage import damage_of
 from plotfarm.drives.health import Assessment
+from plotfarm.plots import formats
 from plotfarm.plots.names import escaped
 from plotfarm.reports.explain import NO_DRIVES, reasons_in_short
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
@@ -21,7 +22,6 @@ from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
 UNKNOWN, NOT_THERE = "unknown", "n/a"
 NOT_READ = "its SMART data has not been read yet"
 _MOST_NAMES = 6
-_KINDS = {"v1": " .plot", "bladebit": " .plot (bladebit)", "plot2": " .plot2", "gplot": " .gplot"}
 _MOODS = {Assessment.PASSED: "good", Assessment.FAILED: "critical", Assessment.NOT_SAID: "warning"}
 # Kinds of conditions that are about a drive; the reason that it takes no plots says the last two already.
 _NOTES = {"hot": "hot", "failing": "failing", "sectors": "bad sectors", "missing": "", "not_answering": ""}
@@ -165,7 +165,9 @@ def kinds(facts: FarmFacts) -> list[tuple[str, int]]:
     """Return what plots there are and how many files of each, most first: ("k32 .plot", 2900)."""
     labels: dict[str, int] = {}
     for (kind, k), count in facts.counts.items():
-        label = (f"k{k}" if k else "k unknown") + _KINDS.get(kind, ", format unknown")
+        form = formats.named(kind)
+        separator = " " if form.entry.suffix else ", "
+        label = (f"k{k}" if k else "k unknown") + separator + form.entry.label
         labels[label] = labels.get(label, 0) + count
     return sorted(labels.items(), key=lambda item: (-item[1], item[0]))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from plotfarm.plots.header import read_header
+from plotfarm.plots.formats import read_header
 from plotfarm.transfer import messages
 from plotfarm.transfer.effects import Pour, Stopped
 from plotfarm.transfer.messages import Lost, Message, Offer, Sent

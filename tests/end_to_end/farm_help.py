@@ -157,7 +157,7 @@ def names_and_digests(farm: Farm) -> dict[str, str]:
 
 def results(side: Side) -> list[str]:
     """Return how the transfers of one side ended, the oldest first: values of the suite's outcomes."""
-    return [transfer.result for transfer in transfers(side)]
+    return [transfer.ending for transfer in transfers(side)]
 
 
 def transfers(side: Side) -> list[Transfer]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base.database import Database
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives.model import MARKER
 from testbed import smart_samples
 from testbed.farm import Farm
@@ -120,7 +120,7 @@ def test_a_drive_on_which_plots_arrive_slowly_is_told_of_once(told, server):
             name = v1_name(f"{drive.name} {number}", k=32)
             state.record_transfer(Transfer(
                 time.time(), name, "v1", "/plots", str(drive / name), "plotter",
-                bytes=10**9, seconds=seconds, digest="ab" * 32, segments="", result="stored",
+                bytes=10**9, seconds=seconds, digest="ab" * 32, segments="", outcome=TransferOutcome.STORED,
             ))  # fmt: skip
     state.close()
     told.drive_manager()

@@ -297,7 +297,7 @@ def test_less_arrives_than_was_offered(shared_farm: Farm, content: bytes) -> Non
     assert answer is not None
     assert (answer["type"], answer["failure"], answer["is_resumable"]) == ("failed", "interrupted", False)
     assert shared_farm.stored() == {}
-    assert last_transfer(shared_farm).result == "interrupted"
+    assert last_transfer(shared_farm).ending == "interrupted"
 
 
 @pytest.mark.parametrize("answer_to_it", ["reject", "silence"])

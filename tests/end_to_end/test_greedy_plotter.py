@@ -98,7 +98,7 @@ def test_no_number_of_rows_pushes_stored_plots_out_of_the_quota(new_farm: NewFar
 
     state = State(farm.nas.state)
     (row,) = state.transfers(plot=name("of another plotter"))
-    assert row.result == "stored"
+    assert row.ending == "stored"
     rows = state.database.rows("SELECT count(*) FROM transfers WHERE plotter = ?", (NAME,))
     state.close()
     assert rows[0][0] <= 50_001
@@ -115,7 +115,7 @@ def _copy_last_row(farm: Farm, count: int) -> None:
             strict=True,
         )
     )
-    row["result"] = "have"
+    row["outcome"] = "have"
     marks = ", ".join("?" * len(columns))
     with database:
         database.executemany(

@@ -13,7 +13,7 @@ from farm_help import ON_THE_WAY, audit, big_plot, held_at, logs, names_and_dige
 
 from plotfarm.base.state import State
 from testbed.farm import Farm, sha256
-from testbed.plots import PlotShop
+from testbed.plots import PlotShop, make_plot2
 
 NewFarm = Callable[..., Farm]
 PutV1 = Callable[[Path, str], Path]
@@ -42,6 +42,29 @@ def test_every_kind_of_plot_arrives_and_the_unfinished_stays(farm: Farm, shop: P
     assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     assert results(farm.nas) == ["stored"] * len(sent)
     audit(farm, manifest)
+
+
+def test_plots_that_nobody_knows_or_farms_are_moved_and_the_latter_said_once(new_farm: NewFarm) -> None:
+    farm = new_farm(plotter_settings={"plots.other_suffixes": ".drplot, .newplot"},
+                    nas_settings={"plots.other_suffixes": ".drplot, .newplot"})  # fmt: skip
+    farm.remember_small_plots()
+    assert farm.drive_manager().returncode == 0  # begins to count arrivals
+    for name in ("one.drplot", "two.newplot"):
+        (farm.plots / name).write_bytes(os.urandom(2**20))
+    make_plot2(farm.plots / "plot-k28-a.plot2")
+    manifest = names_and_digests(farm)
+
+    assert farm.plot_manager().returncode == 0, logs(farm)
+    assert {path.name for path in farm.stored()} == {"one.drplot", "two.newplot", "plot-k28-a.plot2"}
+    audit(farm, manifest)
+
+    make_plot2(farm.plots / "plot-k28-b.plot2")
+    for _ in range(2):
+        assert farm.drive_manager().returncode == 0
+        assert farm.plot_manager().returncode == 0
+    said = r"plot-k28-a.plot2, from \S+, is stored, but no coming release of Chia farms a .plot2 plot"
+    assert len(re.findall(said, farm.nas.log_text())) == 1
+    assert "plot-k28-b.plot2, from" not in farm.nas.log_text()
 
 
 def test_an_unknown_header_settles_first(new_farm: NewFarm) -> None:
@@ -145,8 +168,8 @@ def test_what_is_remembered(farm: Farm, put_v1: PutV1) -> None:
     (there,) = State(farm.nas.state).transfers()
     (here,) = State(farm.plotter.state).transfers()
     stored = farm.drives[0] / plot.name
-    assert (there.plot, there.kind, there.bytes, there.result) == (plot.name, "v1", size, "stored")
-    assert (here.plot, here.kind, here.bytes, here.result) == (plot.name, "v1", size, "stored")
+    assert (there.plot, there.kind, there.bytes, there.ending) == (plot.name, "v1", size, "stored")
+    assert (here.plot, here.kind, here.bytes, here.ending) == (plot.name, "v1", size, "stored")
     assert there.digest == here.digest != ""
     assert there.segments == here.segments != ""
     assert (there.target, here.target) == (str(stored), f"127.0.0.1:{stored}")

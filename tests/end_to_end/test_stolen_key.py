@@ -242,7 +242,7 @@ def send_honestly(farm: Farm, seeds: list[str]) -> tuple[dict[str, str], list[fl
     deadline = time.monotonic() + 60 + 30 * len(seeds)
     while farm.waiting() and time.monotonic() < deadline:
         farm.plot_manager(timeout=30 + 30 * len(seeds), environment=SHORT_SEGMENTS)
-    done = [each for each in transfers(farm.plotter) if each.plot in plots and each.result in ("stored", "have")]
+    done = [each for each in transfers(farm.plotter) if each.plot in plots and each.ending in ("stored", "have")]
     return plots, [each.seconds for each in done]
 
 

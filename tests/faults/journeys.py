@@ -21,7 +21,7 @@ from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 
-from plotfarm.plots.header import read_header
+from plotfarm.plots.formats import read_header
 from plotfarm.plots.parts import PartFacts, new_arrival_id, part_name, write_facts
 from plotfarm.transfer import move, publish, receive, removal, send
 from plotfarm.transfer.effects import Effect

@@ -198,7 +198,7 @@ class Scene:
 
     def result(self, side: Side | None = None) -> str:
         """Return how the last transfer ended, as a side, by itself the sending one, has it: see transfer.outcomes."""
-        return next((transfer.result for transfer in self.transfers(side)), "")
+        return next((transfer.ending for transfer in self.transfers(side)), "")
 
     def logs(self) -> str:
         """Return what both sides logged: for the messages of failing tests."""

@@ -257,7 +257,7 @@ def test_a_drive_that_is_full_in_mid_copy(tmp_path: Path, shop: PlotShop, mounti
         resume(mover)
         scene.rest()
         assert scene.status() == 0, "another drive takes it at once"
-        assert [transfer.result for transfer in scene.transfers()] == [How.STORED, Failure.DRIVE_FULL]
+        assert [transfer.ending for transfer in scene.transfers()] == [How.STORED, Failure.DRIVE_FULL]
         scene.rest()
         filler.unlink()
         scene.audit()

@@ -12,7 +12,7 @@ from plotfarm.base.condition import Severity
 from plotfarm.base.config.loader import load
 from plotfarm.base.database import Database
 from plotfarm.base.locks import Lock
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives.model import MARKER
 from plotfarm.notify.message import Message
 from plotfarm.notify.outbox import Outbox
@@ -74,7 +74,9 @@ class Host:
         }
         self.write()
         state = State(self.state)  # plots are small here
-        plot = Transfer(time.time(), "a.plot", "plot", "/s", "/t", "rig", 1_000_000, 1.0, "", "", "stored")
+        plot = Transfer(
+            time.time(), "a.plot", "plot", "/s", "/t", "rig", 1_000_000, 1.0, "", "", TransferOutcome.STORED
+        )
         state.record_transfer(plot)
         state.close()
 

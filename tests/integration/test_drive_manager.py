@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base.locks import Lock
-from plotfarm.base.state import Room, State, Transfer
+from plotfarm.base.state import Room, State, Transfer, TransferOutcome
 from plotfarm.drives.model import MARKER, Drive
 from plotfarm.drives.offlined import FILE_NAME
 from plotfarm.drives.reservations import Reservations
@@ -34,7 +34,7 @@ class Farm:
         self.write("")
         state = State(self.state)
         state.record_transfer(
-            Transfer(time.time(), "a.plot", "plot", "/s", "/t", "rig", PLOT_BYTES, 1.0, "", "", "stored")
+            Transfer(time.time(), "a.plot", "plot", "/s", "/t", "rig", PLOT_BYTES, 1.0, "", "", TransferOutcome.STORED)
         )
         state.close()
 

@@ -250,17 +250,15 @@ def test_a_damaged_database_stops_nobody(tmp_path, caplog):
     (tmp_path / "state.sqlite").write_bytes(os.urandom(8192))
     outbox = Outbox(Database(tmp_path))
     assert outbox.put(message(), BOTH, NOW), "in RAM"
-    assert "Cannot use the state database" in caplog.text
+    assert "cannot be used" in caplog.text
 
 
-def test_a_database_that_lost_its_tables_raises_nothing(outbox, database, caplog):
+def test_a_database_that_cannot_be_written_any_more_raises_nothing(outbox, database, caplog):
     outbox.put(message(), BOTH, NOW)
     [row, _] = outbox.due(NOW)
-    database.write("DROP TABLE outbox")
-    database.write("DROP TABLE messages")
+    database.rows("PRAGMA query_only = ON")
     assert not outbox.put(message(), BOTH, NOW)
-    assert not outbox.has_due(NOW)
-    assert outbox.due(NOW) == []
+    assert outbox.has_due(NOW)
     assert not outbox.claim(row, NOW)
     outbox.wait(row, NOW)
     outbox.end(row, "sent", NOW)

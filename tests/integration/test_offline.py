@@ -16,7 +16,7 @@ from plotfarm.base.config.loader import load
 from plotfarm.base.database import Database
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.locks import Lock
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives import mounts, offlined
 from plotfarm.drives.choose import judge
 from plotfarm.drives.health import Health
@@ -56,7 +56,9 @@ class Nas:
     def know_small_plots(self) -> None:
         """Plan with plots that fit on any disk."""
         state = State(self.state)
-        state.record_transfer(Transfer(time.time(), "a.plot", "v1", "/s", "/t", "rig", 10**6, 1.0, "", "", "stored"))
+        state.record_transfer(
+            Transfer(time.time(), "a.plot", "v1", "/s", "/t", "rig", 10**6, 1.0, "", "", TransferOutcome.STORED)
+        )
         state.close()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -17,7 +17,7 @@ import pytest
 from plotfarm.base.config.loader import load
 from plotfarm.base.database import Database
 from plotfarm.base.disk_error import Call
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives import mount_identity as identities
 from plotfarm.drives import quarantine as quarantine_module
 from plotfarm.drives.model import MARKER, Drive
@@ -127,9 +127,7 @@ def test_names_that_are_no_text(database, mounts):
 
 def test_what_cannot_be_written_is_said(database, mounts, tmp_path):
     quarantine = Quarantine(database)
-    other = sqlite3.connect(database.path, isolation_level=None)
-    other.execute("DROP TABLE quarantined_drives")
-    other.close()
+    database.rows("PRAGMA query_only = ON")
     assert not quarantine.add(DRIVE, QuarantineReason.HOLES)
     assert not quarantine.lift("uuid:7")
     in_ram = Database(None)
@@ -381,7 +379,9 @@ class Nas:
         )
         self.config = load(self.path)
         state = State(self.state)
-        state.record_transfer(Transfer(time.time(), "a.plot", "v1", "/s", "/t", "rig", 10**6, 1.0, "", "", "stored"))
+        state.record_transfer(
+            Transfer(time.time(), "a.plot", "v1", "/s", "/t", "rig", 10**6, 1.0, "", "", TransferOutcome.STORED)
+        )
         state.close()
 
     def drive(self, number: int) -> Drive:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives.model import MARKER
 from testbed.farm import Farm
 from testbed.mail_server import MailServer
@@ -47,7 +47,7 @@ def arrived(farm: Farm, hours_ago: float, plots: int = 1) -> None:
     for number in range(plots):
         state.record_transfer(
             Transfer(time.time() - hours_ago * 3600, f"plot-k32-{number}.plot", "v1", "/plots", str(farm.drives[0]),
-                     "rig", 2**20, 1.0, "", "", "stored", k=32)
+                     "rig", 2**20, 1.0, "", "", TransferOutcome.STORED, k=32)
         )  # fmt: skip
     state.close()
 

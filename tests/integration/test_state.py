@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base import state as state_module
-from plotfarm.base.state import Room, State, Transfer
+from plotfarm.base.state import Room, State, Transfer, TransferOutcome
 from testbed.plots import CHECKOUT
 
 SAMPLE = Transfer(
@@ -27,7 +28,7 @@ SAMPLE = Transfer(
     seconds=2.0,
     digest="ab",
     segments="cd ef",
-    result="stored",
+    outcome=TransferOutcome.STORED,
 )
 PLOT = "/plots/x.plot"
 HOUR = 3600.0
@@ -35,11 +36,11 @@ HOUR = 3600.0
 WRITER = """
 import dataclasses, sys, time
 from pathlib import Path
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 state = State(Path(sys.argv[1]))
 for number in range(100):
     name = f"{sys.argv[2]}-{number}.plot"
-    state.record_transfer(Transfer(time.time(), name, "v1", "", "", "", 1, 1.0, "", "", "stored"))
+    state.record_transfer(Transfer(time.time(), name, "v1", "", "", "", 1, 1.0, "", "", TransferOutcome.STORED))
     state.journal_write(f"{sys.argv[2]}-{number}", "nas")
     state.count_received("plotter", 7)
 state.close()
@@ -125,14 +126,16 @@ def test_without_a_usable_file_this_run_remembers_for_itself(
 
 
 def test_damage_in_the_middle_stops_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    State(tmp_path).close()
+    with open(tmp_path / "state.sqlite", "r+b") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(4096)  # the first page stays: so it can be opened
+        file.write(b"\xff" * (size - 4096))
     state = State(tmp_path)
-    with sqlite3.connect(state.database.path) as other:
-        other.execute("DROP TABLE transfers")
-        other.execute("DROP TABLE received")
     state.record_transfer(SAMPLE)
     state.count_received("plotter", 7)
-    assert state.transfers() == []
-    assert state.received_bytes("plotter") == 0
+    assert state.transfers() == [SAMPLE], "in RAM"
+    assert state.received_bytes("plotter") == 7
     assert "cannot be used" in caplog.text
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base.locks import Lock
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives.model import lock_name
 from plotfarm.reports.status import Running, Status, as_text, with_speeds_since
 from testbed.farm import Farm
@@ -116,10 +116,22 @@ def test_the_last_ones_and_how_fast_drives_are(farm: Farm) -> None:
         target = str(drive / f"{number}.plot")
         state.record_transfer(
             Transfer(
-                time.time() - 60, f"{number}.plot", "v1", "/p", target, "p1", size, seconds, "d" * 64, "", "stored"
+                time.time() - 60,
+                f"{number}.plot",
+                "v1",
+                "/p",
+                target,
+                "p1",
+                size,
+                seconds,
+                "d" * 64,
+                "",
+                TransferOutcome.STORED,
             )
         )
-    state.record_transfer(Transfer(time.time(), NAME, "v1", "/p", "", "p1", 5, 1.0, "", "", "it broke\x1b[31m"))
+    state.record_transfer(
+        Transfer(time.time(), NAME, "v1", "/p", "", "p1", 5, 1.0, "", "", TransferOutcome.FAILED, "it broke\x1b[31m")
+    )
     state.close()
     shown = farm.drive_manager("--status").stdout
     assert shown.count("dddddddddddddddd") == 9  # ten in all

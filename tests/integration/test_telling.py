@@ -11,11 +11,15 @@ import time
 import pytest
 from notify_host import CHECKOUT, FARMER, BlockingMailServer, Host, message
 
+from plotfarm.base import memory_trouble
 from plotfarm.base.condition import Condition, Severity
-from plotfarm.base.database import Database
+from plotfarm.base.database import SCHEMA_VERSION, Database
 from plotfarm.base.locks import Lock
+from plotfarm.base.memory_trouble import Trouble
 from plotfarm.drives.model import MARKER
+from plotfarm.jobs import after_run
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.outbox import Outbox
 
 MINUTE = 60.0
 FULL_HOUR = 500_000 * 3600.0  # a Unix time
@@ -168,6 +172,7 @@ from plotfarm.base.config.loader import load
 from plotfarm.base.database import Database
 from plotfarm.drives.model import MARKER
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.outbox import Outbox
 from plotfarm.reports import mails
 config = load(Path(sys.argv[1]))
 teller = Teller(config, Database(config.paths.state))
@@ -195,8 +200,9 @@ def test_processes_at_once_tell_once(host):
 
 def test_what_could_not_be_put_into_the_outbox_does_not_count_as_told(host, teller, database, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: FULL_HOUR + 90)
-    database.write("DROP TABLE messages")
-    teller.see([missing(6)], ["missing"])
+    with monkeypatch.context() as full:
+        full.setattr(Outbox, "put", lambda *_: False)
+        teller.see([missing(6)], ["missing"])
     assert teller.told() == {}
     again = Teller(host.config, database)
     again.see([missing(6)], ["missing"])
@@ -258,6 +264,7 @@ def test_without_memory_and_with_alerting_off_nothing_is_sent_and_nothing_fails(
 SCRIPT = """
 import sys
 from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.state import State
 from plotfarm.jobs import entry
 
 def job(config):
@@ -265,9 +272,20 @@ def job(config):
         raise PlotfarmError("the NAS is away")
     if sys.argv[1] == "crashes":
         raise KeyError("nonsense")
+    if sys.argv[1] == "asks nonsense":
+        State(config.paths.state).database.rows("SELECT nonsense FROM transfers")
     return 0
 
 sys.exit(entry.run("plot_manager", job, sys.argv[3], unattended=True))
+"""
+
+
+OPENING = """
+import sys
+from plotfarm.base.state import State
+from plotfarm.jobs import entry
+
+sys.exit(entry.run("drive_manager", lambda config: State(config.paths.state).close() or 0, sys.argv[2]))
 """
 
 
@@ -279,6 +297,68 @@ def script(host):
         return process.returncode, output
 
     return run
+
+
+def spoil(host):
+    """Leave the first page of the database, so that it can be opened, and nothing of the others."""
+    file = host.state / "state.sqlite"
+    content = file.read_bytes()
+    file.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    return content
+
+
+def in_the_first_minute(host, monkeypatch, script):
+    """Let a script end as if it were the first minute of an hour, when alerts go that nobody remembers."""
+    monkeypatch.setattr(time, "time", lambda: FULL_HOUR + 7)
+    memory_trouble.forget()
+    after_run.tell(script, "", host.config)
+    memory_trouble.forget()
+
+
+def test_a_memory_that_cannot_be_used_is_told_and_resolved(host, mail, monkeypatch):
+    sound = spoil(host)
+    in_the_first_minute(host, monkeypatch, "plot_manager")
+    (first,) = mail.received
+    assert first.mail["Subject"].strip() == "nas: the memory of this host cannot be used: the file is damaged"
+    assert "malformed" in first.part("plain")
+
+    (host.state / "state.sqlite").write_bytes(sound)
+    in_the_first_minute(host, monkeypatch, "plot_manager")
+    assert len(mail.received) == 1
+    assert host.fates() == []
+
+
+def test_a_memory_that_fails_for_a_moment_is_told_and_resolved(host, mail, monkeypatch):
+    memory_trouble.note(host.state / "state.sqlite", Trouble.LOCKED, "database is locked")
+    after_run.tell("plot_manager", "", host.config)
+    assert mail.arrived.acquire(timeout=60)
+    memory_trouble.forget()
+    after_run.tell("drive_manager", "", host.config)
+    after_run.tell("plot_manager", "", host.config)
+    assert mail.arrived.acquire(timeout=60)
+    assert [each.mail["Subject"].strip() for each in mail.received] == [
+        "nas: the memory of this host cannot be used: another process keeps it locked",
+        "nas: plot_manager can use the memory of this host again",
+    ]
+
+
+def test_a_memory_of_a_later_version_ends_the_script_and_is_told(host, mail, monkeypatch):
+    host.sql(f"PRAGMA user_version = {SCHEMA_VERSION + 1}")
+    in_the_first_minute(host, monkeypatch, "plot_manager")
+    (told,) = mail.received
+    assert told.mail["Subject"].strip() == "nas: the memory of this host cannot be used: it is of a later version"
+
+    process = host.start("-c", OPENING)
+    assert process.communicate(timeout=60)[0].count("\n") == 1
+    assert process.returncode == 1
+
+
+def test_a_statement_that_makes_no_sense_is_told_as_a_bug(host, mail, script):
+    host.write(watch={"trouble_minutes": "0"})
+    status, output = script("asks nonsense")
+    assert (status, output.startswith("plot_manager: unexpected OperationalError: no such column")) == (1, True)
+    [subject] = arrived(host, mail)
+    assert "plot_manager fails" in subject
 
 
 @pytest.mark.parametrize(

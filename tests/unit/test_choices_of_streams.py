@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plotfarm.base.config.links import parse_links
-from plotfarm.base.state import Transfer
+from plotfarm.base.state import Transfer, TransferOutcome
 from plotfarm.drives.model import Arrival
 from plotfarm.drives.speed import speeds
 from plotfarm.drives.turns import Ticket, next_turns, yields
@@ -112,14 +112,16 @@ def test_links() -> None:
             parse_links([wrong])
 
 
-def arrival(drive: str, seconds: float, size: int = 100 * 10**9, result: str = "stored") -> Transfer:
-    return Transfer(1.0, "p.plot", "v1", "/plots", f"/mnt/{drive}/p.plot", "me", size, seconds, "d", "", result)
+def arrival(
+    drive: str, seconds: float, size: int = 100 * 10**9, outcome: TransferOutcome = TransferOutcome.STORED
+) -> Transfer:
+    return Transfer(1.0, "p.plot", "v1", "/plots", f"/mnt/{drive}/p.plot", "me", size, seconds, "d", "", outcome)
 
 
 def test_a_slow_drive_stands_out() -> None:
     past = [arrival(drive, 500) for drive in ("a", "b", "c") for _ in range(30)]
     past += [arrival("sick", 1200)] * 3 + [arrival("new", 9000)] * 2
-    past += [arrival("small", 9000, 10**6), arrival("failed", 9000, result="it broke")]
+    past += [arrival("small", 9000, 10**6), arrival("failed", 9000, outcome=TransferOutcome.FAILED)]
     found = speeds(past)
     assert {drive: speed.is_slow for drive, speed in found.items()} == {
         "/mnt/a": False, "/mnt/b": False, "/mnt/c": False, "/mnt/sick": True, "/mnt/new": False,

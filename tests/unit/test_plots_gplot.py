@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from plots_samples import real
 
+from plotfarm.plots.formats import read_header
 from plotfarm.plots.gplot import IndexCount, count_entries
-from plotfarm.plots.header import read_header, remainder_bits
+from plotfarm.plots.header import remainder_bits
 
 
 def encode(entries: list[tuple[int, int, int]], remainder: int) -> bytes:

@@ -15,7 +15,8 @@ from plots_samples import (
     v1_header,
 )
 
-from plotfarm.plots.header import HEADER_BYTES, Header, read_header
+from plotfarm.plots.formats import read_header
+from plotfarm.plots.header import HEADER_BYTES, Header
 
 KINDS = {"v1", "bladebit", "plot2", "gplot", "unknown"}
 BIG = 10**11

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plotfarm.plots.names import LONGEST_NAME_BYTES, PLOT_SUFFIXES, escaped, is_plot_name, refuse_name
+from plotfarm.plots.formats import SUFFIXES
+from plotfarm.plots.names import LONGEST_NAME_BYTES, escaped, is_plot_name, refuse_name
 
 HEXADECIMAL = "0123456789abcdef" * 4
 
@@ -81,7 +82,7 @@ def test_what_passes_is_a_plain_file_name_and_everything_is_shown_on_one_line(na
         assert not set(name) & set("/\0\n \"'$`\\;&|<>*?")
         assert name[0] not in "-."
         assert len(name) <= LONGEST_NAME_BYTES == 200
-        assert name.endswith(PLOT_SUFFIXES)
+        assert name.endswith(SUFFIXES)
     shown = escaped(name)
     assert shown.isprintable()
     shown.encode("utf-8")

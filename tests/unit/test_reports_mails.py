@@ -9,6 +9,7 @@ import subprocess
 import time
 from dataclasses import replace
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -28,10 +29,12 @@ from reports_samples import (
     one_drive,
 )
 
+from plotfarm.base import memory_trouble
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Chia, Coins, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
+from plotfarm.base.memory_trouble import Trouble as MemoryTrouble
 from plotfarm.base.secret import Secret
-from plotfarm.base.state import Room, State, Transfer
+from plotfarm.base.state import Room, State, Transfer, TransferOutcome
 from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.log_reader import Place, Read, read_new
@@ -46,11 +49,12 @@ from plotfarm.drives.conditions import (
 from plotfarm.drives.model import Reading, Verdict
 from plotfarm.drives.quarantine import Quarantined, QuarantineReason
 from plotfarm.drives.speed import Speed
-from plotfarm.jobs.after_run import tell
+from plotfarm.jobs.after_run import memory_conditions, tell
 from plotfarm.jobs.coin_sources import ask_wallet, watch_log
 from plotfarm.jobs.deliver import refused_recipients
 from plotfarm.jobs.look_after import look_after
 from plotfarm.jobs.move_plots import directories_on_drives
+from plotfarm.jobs.plot_formats import not_farmed
 from plotfarm.jobs.sending_trouble import Trouble, mismatch_conditions, tell_of_trouble
 from plotfarm.jobs.stock import Stock
 from plotfarm.jobs.telling import Teller
@@ -58,6 +62,7 @@ from plotfarm.notify.alerts import AlertBook
 from plotfarm.notify.channels.channel import Outcome, Result
 from plotfarm.notify.delivery import Delivered
 from plotfarm.notify.outbox import Row
+from plotfarm.plots.formats import PlotFormat
 from plotfarm.reports import mails, words
 from plotfarm.reports.facts import DriveFacts, ReceivedPlot, Unknown
 from testbed.wallet_server import WalletServer
@@ -469,7 +474,7 @@ def told_by_jobs(directory):
 def rejected(target):
     return Transfer(
         finished=time.time(), plot="a.plot", kind="v1", source="/plots/a.plot", target=target, plotter="chiaplot01",
-        bytes=K32, seconds=9.0, digest="", segments="", result="rejected",
+        bytes=K32, seconds=9.0, digest="", segments="", outcome=TransferOutcome.FAILED, reason="rejected",
     )  # fmt: skip
 
 
@@ -517,9 +522,17 @@ def trouble_with_coins(directory):
     return told
 
 
+def unusable_memory():
+    memory_trouble.note(Path("/state/state.sqlite"), MemoryTrouble.FULL, "database or disk is full")
+    found = memory_conditions("plot_manager")
+    memory_trouble.forget()
+    return found
+
+
 def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp_path, caplog):
     found = {one.kind: one for one in [*ill_drives(), *told_by_jobs(tmp_path), *refused(),
-             *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path)]}  # fmt: skip
+             *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path), *unusable_memory(),
+             not_farmed(PlotFormat.PLOT2, rejected(""))]}  # fmt: skip
     assert set(found) == kinds_in_the_code()
     for kind, one in found.items():
         assert kind in words._alert_words()
@@ -545,6 +558,14 @@ def test_the_words_of_what_is_not_about_a_drive():
     assert mails.sentence(readable) == f"{path} holds passwords or tokens and can be read by other users"
     assert f"chmod 600 {path}, or write env:NAME" in " ".join(mails.alert("nas", [readable], []).text.split())
     assert mails.alert("nas", [not_listed], []).short == "nas: Chia does not farm 2 plot drives"
+    for trouble in MemoryTrouble:
+        facts = {"path": "/state.sqlite", "trouble": trouble.value, "why": "disk I/O error"}
+        unusable = Condition("memory_unusable", "plot_manager", Severity.CRITICAL, facts)
+        is_newer = trouble is MemoryTrouble.NEWER
+        did = "ends at once" if is_newer else "could not use /state.sqlite"
+        assert mails.sentence(unusable) == f"plot_manager {did}: disk I/O error"
+        headline = mails.alert("nas", [unusable], []).subject.partition("cannot be used: ")[2]
+        assert headline and headline != trouble.value
     assert mails.sentence(refused()[0]) == "Messages to bob@example.org (email) are refused: 550 no such user"
 
 

@@ -14,6 +14,8 @@ _HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:][A-Za-z0-9_.:%-
 
 _MAIL_ADDRESS = re.compile(r"[^\s@,;<>()\"]+@[A-Za-z0-9_.:\[\]-]+")
 _PHONE_NUMBER = re.compile(r"\+[0-9]{6,15}")
+_SUFFIX = re.compile(r"\.[A-Za-z0-9_-]{1,16}")
+_UNFINISHED = (".part", ".partial", ".tmp", ".temp")
 _HOURS = re.compile(r"((?:[01][0-9]|2[0-3]):[0-5][0-9])-((?:[01][0-9]|2[0-3]):[0-5][0-9])")
 _DEVICE_TYPE = re.compile(r"/\S+\s+[a-z0-9][a-z0-9_.,+/\[\]:-]*", re.IGNORECASE)
 
@@ -151,6 +153,15 @@ def _refuse_network(text: str) -> str | None:
     return None
 
 
+def _refuse_suffixes(suffixes: Sequence[str]) -> str | None:
+    for suffix in suffixes:
+        if not _SUFFIX.fullmatch(suffix):
+            return f"endings of file names such as .drplot are allowed, with their dot, and {suffix!r} is none"
+        if suffix.lower() in _UNFINISHED:
+            return f"endings of finished files are allowed, and {suffix} is that of an unfinished one"
+    return None
+
+
 def _refuse_mail_addresses(addresses: Sequence[str]) -> str | None:
     bad = [address for address in addresses if not _MAIL_ADDRESS.fullmatch(address)]
     return f"addresses such as farmer@example.org are allowed, and {bad[0]!r} is none" if bad else None
@@ -185,6 +196,7 @@ def _refuse_device_types(lines: Sequence[str]) -> str | None:
 
 _RULES: dict[tuple[str, str], Callable[..., str | None]] = {
     ("plotting_drives", "current_plotting_drive"): _refuse_relative_unless_empty,
+    ("plots", "other_suffixes"): _refuse_suffixes,
     ("plotter", "plot_directories"): _refuse_relative,
     ("local_plots", "plot_directories"): _refuse_relative,
     ("local_plots", "max_mb_per_second"): _refuse_crawl,

@@ -169,6 +169,13 @@ class Paths:
 
 
 @dataclass(frozen=True)
+class Plots:
+    """`[plots]`: which files are plots."""
+
+    other_suffixes: tuple[str, ...] = (".drplot",)  # of formats that nothing is known of; each with its dot
+
+
+@dataclass(frozen=True)
 class Plotter:
     """`[plotter]`: the host that makes plots."""
 
@@ -273,6 +280,7 @@ class Config:
     plotting_information: PlottingInformation = PlottingInformation()
     remote_transfer: RemoteTransfer = RemoteTransfer()
     paths: Paths = Paths()
+    plots: Plots = Plots()
     plotter: Plotter = Plotter()
     local_plots: LocalPlots = LocalPlots()
     nas: Nas = Nas()

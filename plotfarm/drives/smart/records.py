@@ -13,27 +13,6 @@ from plotfarm.drives.health import Assessment, Health
 
 _KEEP_SECONDS = 90 * 86400.0
 
-# `health` has a row for each drive: what was found when it was looked at last, and the values of its last real
-# reading; `health_details` has more of these. `health_readings` has dated values: a row when one of them changed, and
-# one a day. `health_round` says when all drives were looked at.
-_TABLES = """
-CREATE TABLE IF NOT EXISTS health (
-    identity TEXT PRIMARY KEY, disk TEXT NOT NULL, time REAL NOT NULL, problem TEXT NOT NULL, asleep INTEGER NOT NULL,
-    last_read REAL, serial TEXT NOT NULL, model TEXT NOT NULL, assessment TEXT NOT NULL, celsius INTEGER,
-    highest_celsius INTEGER, reallocated INTEGER, pending INTEGER, uncorrectable INTEGER, crc_errors INTEGER
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS health_details (
-    identity TEXT PRIMARY KEY, says_hot INTEGER NOT NULL, reported_uncorrectable INTEGER, command_timeouts INTEGER,
-    worn TEXT NOT NULL, power_on_hours INTEGER, start_stop_count INTEGER, failing_since REAL, last_failed REAL
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS health_readings (
-    id INTEGER PRIMARY KEY, identity TEXT NOT NULL, time REAL NOT NULL, serial TEXT NOT NULL,
-    assessment TEXT NOT NULL, celsius INTEGER, reallocated INTEGER, pending INTEGER, uncorrectable INTEGER,
-    crc_errors INTEGER
-);
-CREATE INDEX IF NOT EXISTS health_readings_by_drive ON health_readings (identity, id);
-CREATE TABLE IF NOT EXISTS health_round (number INTEGER PRIMARY KEY CHECK (number = 1), time REAL NOT NULL);
-"""
 _COLUMNS = (
     "disk", "time", "problem", "asleep", "last_read", "serial", "model", "assessment", "celsius", "highest_celsius",
     "reallocated", "pending", "uncorrectable", "crc_errors",
@@ -106,7 +85,6 @@ class HealthRecords:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        database.prepare(_TABLES)
 
     def record(self, healths: Mapping[str, Health], complete: bool = True) -> None:
         """Remember readings by drive identity; `complete`: of all drives, so the next are due an interval later.
