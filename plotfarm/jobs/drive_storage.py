@@ -27,6 +27,7 @@ from plotfarm.jobs.fitness import unfit_drives
 from plotfarm.jobs.stale_parts import remove_parts
 from plotfarm.plots.names import escaped, refuse_name
 from plotfarm.plots.parts import FoundPart, PartFacts, new_arrival_id, parse_part_name
+from plotfarm.reports import reasons
 from plotfarm.transfer.disk import Site
 from plotfarm.transfer.effects import (
     Placement,
@@ -417,10 +418,13 @@ def _site(drive: Drive) -> Site:
 
 def _no_room(size: int, verdicts: Sequence[Verdict], found: Survey, excluded: frozenset[str]) -> str:
     """Say why no drive can take the plot, drives with the same reason together."""
-    reasons: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for verdict in (*verdicts, *found.passed_over):
-        why = "it just failed" if verdict.drive.identity in excluded else verdict.why
-        why = "a plot is arriving there" if verdict.usable and verdict.busy else why
-        reasons.setdefault(why, []).append(verdict.drive.name)
-    listed = "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+        why = reasons.briefly(verdict, size)
+        if verdict.usable and verdict.busy:
+            why = "a plot is arriving there"
+        elif verdict.drive.identity in excluded:
+            why = "it just failed"
+        by_reason.setdefault(why, []).append(verdict.drive.name)
+    listed = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
     return f"no drive can take {format_bytes(size)} now ({listed or 'there is no plot drive: check [drives]'})"

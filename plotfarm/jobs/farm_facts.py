@@ -55,7 +55,7 @@ def _drive_facts(
     identity = verdict.drive.identity
     reading = stock.readings.get(identity)
     counts = reading.counts if reading else None
-    size, uncounted = (reading.plot_bytes, reading.uncounted) if reading else (0, "")
+    size, uncounted = (reading.plot_bytes, reading.uncounted) if reading else (0, None)
     speed = fast.get(verdict.drive.mountpoint)
     return DriveFacts(verdict, healths.get(identity), counts, size, uncounted, speed)
 

@@ -16,17 +16,16 @@ from plotfarm.drives.choose import Choice
 from plotfarm.drives.conditions import (
     GROWTH_SECONDS,
     HEALTH_KINDS,
-    PRESENCE_KINDS,
     QUARANTINE_KINDS,
     SPEED_KINDS,
     Facts,
     health_conditions,
-    presence_conditions,
     quarantine_conditions,
     speed_conditions,
 )
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.offlined import read_offlined, take_offline
+from plotfarm.drives.presence import PRESENCE_KINDS, presence_conditions
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
 from plotfarm.jobs.fitness import quarantined_drives
@@ -34,7 +33,7 @@ from plotfarm.jobs.plot_room import filling, filling_up
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, take_stock
 from plotfarm.jobs.telling import Teller
-from plotfarm.reports import explain as words
+from plotfarm.reports import reasons
 
 _LOG = logging.getLogger(__name__)
 _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
@@ -107,8 +106,8 @@ def _lost_data(state: State, stock: Stock) -> list[Condition]:
 def _no_drive(choice: Choice) -> list[Condition]:
     if choice.chosen is not None:
         return []
-    reasons = words.reasons_in_short(choice.verdicts) if choice.verdicts else "no plot drive was found"
-    return [Condition("no_drive", "drives", Severity.CRITICAL, {"reasons": reasons})]
+    counted = reasons.counted(choice.verdicts) if choice.verdicts else "no plot drive was found"
+    return [Condition("no_drive", "drives", Severity.CRITICAL, {"reasons": counted})]
 
 
 def _filling(state: State, warn_hours_left: float) -> list[Condition]:

@@ -60,10 +60,10 @@ def take_stock(config: Config, state: State, inventory: Inventory | None = None)
     )
     on_current = {drive.identity for drive in seen.drives if drive.mountpoint == current}
     arriving = any(arrival.alive and arrival.identity in on_current for arrival in arrivals)
-    chosen = select(verdicts, config.drives.policy, current, arriving)
+    selected = select(verdicts, config.drives.policy, current, arriving)
     order = natural_order()
     every = sorted([*verdicts, *seen.passed_over], key=lambda verdict: order(verdict.drive))
-    choice = Choice(current, chosen, tuple(every), config.drives.policy, size, arriving)
+    choice = Choice(current, selected, tuple(every), config.drives.policy, size, arriving)
     return Stock(choice, {reading.drive.identity: reading for reading in readings})
 
 
