@@ -74,6 +74,15 @@ def response(reason: Reason) -> Alert | Silence:
             assert_never(reason)
 
 
+def drives_in_order(verdicts: Sequence[Verdict]) -> set[str]:
+    """Return the identities of the drives that answer and can be written to, whether plots go there or not."""
+    return {
+        verdict.drive.identity
+        for verdict in verdicts
+        if response(verdict.why.reason) in (Silence.IN_ORDER, Silence.TOGETHER, Silence.ANOTHER_CHECK)
+    }
+
+
 def presence_conditions(
     verdicts: Sequence[Verdict],
     known: Collection[str],

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State, Transfer
 from plotfarm.drives.choose import Choice, arriving_plot_bytes, judge, select
-from plotfarm.drives.model import Reading
+from plotfarm.drives.model import Reading, Verdict
 from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
 from plotfarm.drives.offlined import read_offlined
 from plotfarm.drives.probe import probe
+from plotfarm.drives.reasons import Reason
 from plotfarm.drives.reservations import Reservations
 from plotfarm.jobs.fitness import quarantined_drives, unfit_drives
 
@@ -49,10 +50,11 @@ def take_stock(config: Config, state: State, inventory: Inventory | None = None)
             *(transfer.bytes for transfer in newest_stored(state)),
         ]
     )
+    offlined = read_offlined(config.paths.state)
     verdicts = judge(
         readings,
         arrivals,
-        read_offlined(config.paths.state),
+        offlined,
         size,
         config.drives.minimum_free_bytes,
         unfit_drives(config, state),
@@ -62,9 +64,15 @@ def take_stock(config: Config, state: State, inventory: Inventory | None = None)
     arriving = any(arrival.alive and arrival.identity in on_current for arrival in arrivals)
     selected = select(verdicts, config.drives.policy, current, arriving)
     order = natural_order()
-    every = sorted([*verdicts, *seen.passed_over], key=lambda verdict: order(verdict.drive))
+    passed_over = [verdict for verdict in seen.passed_over if not _is_given_up(verdict, offlined)]
+    every = sorted([*verdicts, *passed_over], key=lambda verdict: order(verdict.drive))
     choice = Choice(current, selected, tuple(every), config.drives.policy, size, arriving)
     return Stock(choice, {reading.drive.identity: reading for reading in readings})
+
+
+def _is_given_up(verdict: Verdict, offlined: Collection[str]) -> bool:
+    """Tell whether the owner has said that a drive was replaced on purpose."""
+    return verdict.why.reason is Reason.WRONG_DRIVE and verdict.drive.identity in offlined
 
 
 def newest_stored(state: State) -> list[Transfer]:
