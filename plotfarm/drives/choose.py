@@ -141,6 +141,16 @@ def _verdict(
     )
 
 
+def room_in_all(verdicts: Sequence[Verdict]) -> int:
+    """Return how many plots fit on the drives that take plots; what shares a file system shares its room."""
+    rooms: dict[int | str, int] = {}
+    for verdict in verdicts:
+        if verdict.usable:
+            place = verdict.drive.device_number or verdict.drive.identity
+            rooms[place] = max(rooms.get(place, 0), verdict.room_plots)
+    return sum(rooms.values())
+
+
 def in_order(verdicts: Sequence[Verdict], policy: str, current: str) -> list[Verdict]:
     """Return the drives for a new stream, in the order in which a receiver tries them; busy ones left out.
 

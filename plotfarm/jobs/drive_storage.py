@@ -13,7 +13,7 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.locks import Lock, LockBusy
 from plotfarm.base.state import Room, State, Transfer
 from plotfarm.base.units import format_bytes
-from plotfarm.drives.choose import in_order, judge
+from plotfarm.drives.choose import in_order, judge, room_in_all
 from plotfarm.drives.model import NO_FILE, Arrival, Drive, Reading, Verdict
 from plotfarm.drives.mounts import Survey, as_mountpoint, survey
 from plotfarm.drives.offlined import is_offlined, read_offlined
@@ -130,7 +130,7 @@ class DriveStorage:
         usable = [verdict for verdict in verdicts if verdict.usable]
         resumable = self._resumable_drives(size, verdicts, view)
         free = sum(not verdict.busy for verdict in usable) + len(resumable)
-        plots = sum(verdict.room_plots for verdict in usable) + len(resumable)
+        plots = room_in_all(usable) + len(resumable)
         detail = "" if plots else _no_room(size, verdicts, view.survey, frozenset())
         if detail:
             _LOG.warning("Asked for room: %s", detail)

@@ -31,7 +31,7 @@ from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
 from plotfarm.jobs.fitness import quarantined_drives
 from plotfarm.jobs.plot_room import filling, filling_up
 from plotfarm.jobs.server import server_name
-from plotfarm.jobs.stock import Stock, take_stock
+from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.checks import Check, check
 from plotfarm.reports import reasons
@@ -43,17 +43,36 @@ _CHIA_KINDS = ("chia_difference", "chia_not_listed", "chia_unreadable")
 
 def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_health: bool) -> None:
     """Tell of what is wrong; `with_health` also reads the drives' health and what Chia says."""
-    checks = [
-        presence(config, state, stock),
-        check(QUARANTINE_KINDS, _lost_data(state, stock)),
-        no_drive(stock.choice),
+    checks = []
+    if with_health:
+        ill = _illnesses(config, state, stock, teller)
+        checks.append(check((*HEALTH_KINDS, *SPEED_KINDS), ill, well=_whose_health_is_known(state, stock)))
+        checks.append(check(_CHIA_KINDS, _what_chia_says(config, stock)))
+        stock = decide_again(config, state, stock)  # so that all speak of the same health
+    checks += [
+        *_of_drives(config, state, stock),
         check(["filling"], _filling(state, config.plotter.warn_hours_left)),
         check(["system_disk"], _full_system_disks(config)),
     ]
-    if with_health:
-        checks.append(check((*HEALTH_KINDS, *SPEED_KINDS), _illnesses(config, state, stock, teller)))
-        checks.append(check(_CHIA_KINDS, _what_chia_says(config, stock)))
     teller.evaluate(checks)
+
+
+def standing(config: Config, state: State, stock: Stock, teller: Teller) -> list[Condition]:
+    """Return what the owner should know of now, for reports: of the drives as they are in `stock`."""
+    checks, told = _of_drives(config, state, stock), teller.told()
+    elsewhere = [condition for key, condition in told.items() if not any(one.covers(key) for one in checks)]
+    here = [condition for one in checks for condition in one.found]
+    here = [one for one in here if (one.kind, one.about) in told or not one.patience_seconds]
+    return sorted(elsewhere + here, key=lambda one: (one.kind, one.about))
+
+
+def _of_drives(config: Config, state: State, stock: Stock) -> list[Check]:
+    """Look at what was read of the drives: nothing is asked again."""
+    return [
+        _presence(config, state, stock),
+        check(QUARANTINE_KINDS, _lost_data(state, stock)),
+        _no_drive(stock.choice),
+    ]
 
 
 def tell_of_arrivals(config: Config, state: State, teller: Teller) -> None:
@@ -87,7 +106,7 @@ def tell_of_change(config: Config, state: State, stock: Stock, teller: Teller) -
     teller.tell(mails.plot_drive_changed(facts, previous, stock.choice.current))
 
 
-def presence(config: Config, state: State, stock: Stock) -> Check:
+def _presence(config: Config, state: State, stock: Stock) -> Check:
     """Look which drives are gone or cannot be used.
 
     That one is back is said only of a drive that is there: not of one that was taken offline, or has other trouble now.
@@ -106,7 +125,7 @@ def _lost_data(state: State, stock: Stock) -> list[Condition]:
     return quarantine_conditions(drives, quarantined_drives(state, drives), healths)
 
 
-def no_drive(choice: Choice) -> Check:
+def _no_drive(choice: Choice) -> Check:
     """Look whether any drive can take a plot."""
     if choice.chosen is not None:
         return check(["no_drive"], [])
@@ -153,6 +172,12 @@ def _illnesses(config: Config, state: State, stock: Stock, teller: Teller) -> li
             except PlotfarmError as error:
                 _LOG.error("%s is failing and cannot be taken offline: %s", drive.mountpoint, error)
     return found
+
+
+def _whose_health_is_known(state: State, stock: Stock) -> set[str]:
+    """Return the drives that are here and whose SMART data could be read, or never was there."""
+    healths = HealthRecords(state.database).latest()
+    return {identity for identity in stock.readings if (health := healths.get(identity)) is None or not health.problem}
 
 
 def _what_chia_says(config: Config, stock: Stock) -> list[Condition]:

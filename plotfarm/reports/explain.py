@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TextIO
 
 from plotfarm.base.units import format_bytes
-from plotfarm.drives.choose import Choice
+from plotfarm.drives.choose import Choice, room_in_all
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.quarantine import Quarantined
 from plotfarm.plots.names import escaped
@@ -128,8 +128,8 @@ def _summary(choice: Choice) -> list[str]:
     if not choice.verdicts:
         return [reasons.NO_DRIVES]
     current = escaped(choice.current) or "(none)"
-    room = sum(verdict.room_plots for verdict in choice.verdicts if verdict.usable)
-    sizes = f"Room for {room} plots of {format_bytes(choice.plot_bytes)} in all, policy {choice.policy}."
+    room = room_in_all(choice.verdicts)
+    sizes = f"Room for {reasons.plots(room)} of {format_bytes(choice.plot_bytes)} in all, policy {choice.policy}."
     if choice.chosen is None:
         return [f"No drive can take a plot. The configured plot drive is {current}.", sizes]
     if choice.chosen.drive.mountpoint == choice.current:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from plotfarm.base.condition import Condition
 from plotfarm.base.units import DAY_SECONDS
+from plotfarm.drives.choose import room_in_all
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.reasons import Why
@@ -116,7 +117,7 @@ class FarmFacts:
     @property
     def room_plots(self) -> int:
         """How many plots of the arriving size still fit on the drives that take plots."""
-        return sum(drive.verdict.room_plots for drive in self.drives if drive.verdict.usable)
+        return room_in_all([drive.verdict for drive in self.drives])
 
     @property
     def recorded_seconds(self) -> float:

@@ -201,6 +201,21 @@ def test_a_drive_whose_place_another_file_system_has_taken_is_told_of(host: Host
     assert len(host.alerts()) == 1, "that it is no longer looked for does not mean that it is back"
 
 
+def test_a_failing_drive_that_goes_is_not_said_to_fail_no_more(host: Host) -> None:
+    host.farm.nas.change({"watch.missing_minutes": 0})
+    host.smartctl.otherwise(smart_samples.sata(passed=False))
+    host.smart_is_due()
+    host.farm.drive_manager()
+    before = len(host.alerts())
+    for drive in host.drives:
+        drive.unmount()
+    host.smart_is_due()
+    host.farm.drive_manager()
+    subjects = [subject for _, subject, _ in host.alerts()]
+    assert any("2 plot drives are failing" in subject for subject in subjects[:before]), subjects
+    assert ["2 plot drives disappeared" in subject for subject in subjects[before:]] == [True], subjects
+
+
 def test_a_drive_that_goes_after_it_was_read_only_is_not_said_to_be_writable(host: Host) -> None:
     host.farm.nas.change({"watch.missing_minutes": 0})
     remounted_read_only(host.drives[0])
