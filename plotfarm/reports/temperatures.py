@@ -11,10 +11,10 @@ from plotfarm.drives.conditions import heat
 from plotfarm.drives.damage import damage_of
 from plotfarm.plots.names import escaped
 from plotfarm.reports import frame, values
-from plotfarm.reports.explain import NO_DRIVES
 from plotfarm.reports.facts import DriveFacts, FarmFacts
 from plotfarm.reports.frame import Cell
 from plotfarm.reports.plot_report import iso
+from plotfarm.reports.reasons import NO_DRIVES
 
 _HEAD = ("Serial#", "Device", "Drive", "Temp", "Model", "Health", "Highest")
 _MARKS = {"warning": "!", "critical": "!!"}
@@ -42,7 +42,7 @@ def _row(facts: FarmFacts, drive: DriveFacts, settings: Smart) -> list[Cell]:
     ]
     rest = len(_HEAD) - len(start)
     if not drive.is_mounted:
-        return [*start, Cell(one_line(drive.verdict.why) + _last_known(facts, drive), "warning", rest)]
+        return [*start, Cell(one_line(str(drive.verdict.why)) + _last_known(facts, drive), "warning", rest)]
     if health is None:
         return [*start, Cell(values.no_smart(values.NOT_READ), "dim", rest)]
     assessed = values.assessment(drive)

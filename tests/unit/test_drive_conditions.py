@@ -7,27 +7,26 @@ from dataclasses import replace
 import pytest
 
 from plotfarm.base.condition import Condition, Severity
-from plotfarm.base.config.sections import Smart, Watch
+from plotfarm.base.config.sections import Smart
 from plotfarm.drives.conditions import (
     growth,
     health_conditions,
     heat,
     is_surely_failing,
     offline_conditions,
-    presence_conditions,
     quarantine_conditions,
     speed_conditions,
     unfit,
 )
 from plotfarm.drives.health import Health
-from plotfarm.drives.model import Drive, Verdict
+from plotfarm.drives.model import Drive
 from plotfarm.drives.quarantine import Quarantined, QuarantineReason
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.drives.speed import Speed
 from plotfarm.notify.alerts import compare
 
 NOW = 1_700_000_000.0
 SMART = Smart(warning_celsius=50, critical_celsius=60, hysteresis_celsius=3, smart_interval_minutes=30)
-WATCH = Watch(missing_minutes=2)
 DRIVE = Drive("/mnt/enclosure0/drive6", "/dev/sda1", "uuid:6", 2049, "ext4")
 OTHER = Drive("/mnt/enclosure0/drive7", "/dev/sdb1", "uuid:7", 2065, "ext4")
 GOOD = Health(
@@ -297,77 +296,19 @@ def test_a_drive_in_quarantine_without_a_failed_call_and_known_by_another_name_n
     assert (condition.facts["reason"], condition.facts["error"], condition.facts["call"]) == ("holes", "", "")
 
 
-# ---- Missing and silent drives ----
-
-
-def seen(why, drive=DRIVE, known=("uuid:6",), plots=None, offlined=()):
-    verdict = Verdict(drive, why.startswith("room"), why)
-    return presence_conditions([verdict], known, {"uuid:6": 431} if plots is None else plots,
-                               {"uuid:6": GOOD}, offlined, WATCH)  # fmt: skip
-
-
-def test_a_missing_drive():
-    facts = {**NAMES, "plots": 431}
-    assert seen("not mounted") == [Condition("missing", "uuid:6", CRITICAL, facts, patience_seconds=120)]
-
-
-def test_a_missing_drive_without_plots_is_a_warning():
-    (missing,) = seen("not mounted", plots={"uuid:6": 0})
-    assert (missing.severity, missing.facts["plots"]) == (WARNING, 0)
-    (never_counted,) = seen("not mounted", plots={})
-    assert (never_counted.severity, never_counted.facts["plots"]) == (CRITICAL, None)
-
-
-def test_a_drive_that_was_never_here_is_not_missing():
-    assert seen("not mounted", known=()) == []
-
-
-@pytest.mark.parametrize("entry", ["uuid:6", "drive6", "/mnt/enclosure0/drive6", "/dev/sda1"])
-@pytest.mark.parametrize("why", ["not mounted", "not answering within 10 s", "offlined"])
-def test_an_offlined_drive_is_not_told_of(entry, why):
-    assert seen(why, offlined=[entry]) == []
-
-
-@pytest.mark.parametrize(
-    "why",
-    [
-        "not answering within 10 s",
-        "not answering (an earlier probe of it still hangs)",
-        "not answering: a writer that was ended still hangs there",
-        "answers with an error: Input/output error",
-        "cannot be opened: Input/output error",
-    ],
-)
-def test_a_drive_that_does_not_answer(why):
-    facts = {**NAMES, "why": why, "plots": 431}
-    assert seen(why, known=()) == [Condition("not_answering", "uuid:6", CRITICAL, facts, patience_seconds=120)]
-
-
-@pytest.mark.parametrize("why", ["room for 3 plots", "full: room for 0 plots", "mounted read-only", "failing: SMART"])
-def test_other_drives_are_there(why):
-    assert seen(why) == []
-
-
-def test_names_are_fit_to_be_shown():
-    strange = replace(DRIVE, mountpoint="/mnt/a\nb\x1b[2J\udcff", device="/dev/mapper/x\u202e")
-    (missing,) = seen("not mounted", drive=strange)
-    assert all(value.isprintable() for value in missing.facts.values() if isinstance(value, str))
-    assert missing.facts["drive"] == r"a\nb\x1b[2J\xff"
-
-
 # ---- The drive choice ----
 
 
 def test_a_failing_disk_gets_no_plots():
     healths = {"uuid:6": replace(GOOD, assessment="FAIL"), "uuid:7": GOOD, "uuid:8": replace(GOOD, assessment="")}
-    assert unfit(healths, SMART) == {"uuid:6": "failing: SMART says FAILED"}
+    assert unfit(healths, SMART) == {"uuid:6": Why(Reason.FAILING, "SMART says FAILED")}
 
 
 def test_a_disk_that_is_much_too_hot_gets_no_plots_until_it_has_cooled():
     def at(celsius, too_hot=()):
         return unfit({"uuid:6": replace(GOOD, celsius=celsius)}, SMART, too_hot)
 
-    assert at(60) == {"uuid:6": "too hot: 60 C (critical_celsius is 60)"}
+    assert at(60) == {"uuid:6": Why(Reason.HOT, "60 C (critical_celsius is 60)")}
     assert at(59) == {}
     assert at(57, too_hot=["uuid:6"]) != {}
     assert at(56, too_hot=["uuid:6"]) == {}

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from plotfarm.base.config.sections import Smart
 from plotfarm.drives.model import Verdict
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.reports.facts import DriveFacts
 from plotfarm.reports.temperatures import as_json, as_text
 
@@ -151,7 +152,7 @@ def test_a_drive_that_is_not_mounted_says_so_and_shows_no_temperature():
 
 def test_a_drive_that_hangs_still_shows_what_smart_says():
     mounted = drive_facts(3, 5).drive
-    silent = DriveFacts(Verdict(mounted, False, "not answering"), health(3, celsius=71))
+    silent = DriveFacts(Verdict(mounted, Why(Reason.NOT_ANSWERING)), health(3, celsius=71))
     assert row_of(report(silent), "drive3")[3] == "71°C !!"
 
 
