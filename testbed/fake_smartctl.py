@@ -42,7 +42,8 @@ class FakeSmartctl:
         self.program.write_text(_SCRIPT.format(here=shlex.quote(str(directory))))
         self.program.chmod(0o755)
         not_there = samples.not_opened("%s", "No such device").replace("'", "'\\''")
-        self._write(directory / "other", f"printf '{not_there}' \"$disk\"\nstatus=2\n".encode())
+        names = ' "$disk"' * not_there.count("%s")
+        self._write(directory / "other", f"printf '{not_there}'{names}\nstatus=2\n".encode())
 
     def says(self, disk: str, text: str | bytes, status: int = 0) -> None:
         """Answer for a disk with a text and an exit status."""

@@ -10,10 +10,11 @@ import contextlib
 import ctypes
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from plotfarm.base.processes import find_program
+from plotfarm.drives.mount_table import read_mount_table
 
 _CLONE_NEWNS = 0x00020000
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -50,6 +51,32 @@ def private_mounts() -> Iterator[None]:
         finally:
             _check(_libc.setns(before.fileno(), _CLONE_NEWNS), "setns(2)")
             os.chdir(directory)  # setns(2) moved this process to the root directory
+
+
+@contextlib.contextmanager
+def played_udev() -> Iterator[Callable[[], None]]:
+    """Have a /dev/disk/by-uuid of one's own, inside `private_mounts`; yields what makes its links anew."""
+    names = Path("/dev/disk")
+    # Containers have no udev. It stays there, empty: another test may have its own mounted there meanwhile.
+    names.mkdir(exist_ok=True)
+    _run("mount", "-t", "tmpfs", "none", str(names))
+    links = names / "by-uuid"
+    links.mkdir()
+    try:
+        yield lambda: _link_uuids(links)
+    finally:
+        _run("umount", "-l", str(names))
+
+
+def _link_uuids(links: Path) -> None:
+    for link in links.iterdir():
+        link.unlink()
+    for mount in read_mount_table():
+        if mount.source.startswith("/dev/loop"):
+            found = subprocess.run(
+                ["blkid", "-p", "-s", "UUID", "-o", "value", mount.source], capture_output=True, text=True, check=True
+            )
+            (links / found.stdout.strip()).symlink_to(f"../../{mount.source.removeprefix('/dev/')}")
 
 
 class LoopDrive:

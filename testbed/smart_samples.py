@@ -1,74 +1,107 @@
-"""What smartctl says about disks that exist only here, in the format of smartctl 7."""
+"""What `smartctl --json=o --all` says about disks that exist only here, in the format of smartctl 7.3."""
 
 from __future__ import annotations
 
-_HEADING = """smartctl 7.3 2022-02-28 r5338 [x86_64-linux-6.1.0-18-amd64] (local build)
-Copyright (C) 2002-22, Bruce Allen, Christian Franke, www.smartmontools.org
+import json
+from collections.abc import Mapping, Sequence
 
-"""
-_CHECK_RESULT = {True: "PASSED", False: "FAILED!"}
+_HEADING = (
+    "smartctl 7.3 2022-02-28 r5338 [x86_64-linux-6.1.0-18-amd64] (local build)",
+    "Copyright (C) 2002-22, Bruce Allen, Christian Franke, www.smartmontools.org",
+    "",
+)
+_CHECK_RESULT = {True: "PASSED", False: "FAILED!", None: "UNKNOWN!"}
+_WHEN_FAILED = {"-": "", "FAILING_NOW": "now", "In_the_past": "past"}
+Facts = Mapping[str, object]
+
+
+def answer(facts: Facts, printed: Sequence[str] = (), status: int = 0, message: str = "") -> str:
+    """Return a whole answer: facts, the lines that are printed for people, and the exit status that it reports."""
+    smartctl: dict[str, object] = {
+        "version": [7, 3],
+        "svn_revision": "5338",
+        "argv": ["smartctl", "--json=o", "--all", "/dev/sdx"],
+        "output": [*_HEADING, *printed],
+    }
+    if message:
+        smartctl["messages"] = [{"string": message, "severity": "error"}]
+    smartctl["exit_status"] = status
+    return json.dumps({"json_format_version": [1, 0], "smartctl": smartctl, **facts}, indent=2) + "\n"
+
+
+def attribute(
+    number: int, name: str, raw: str, when_failed: str = "-", prefail: bool = False, value: int | None = None
+) -> dict[str, object]:
+    """Return an ATA attribute; `raw` as smartctl prints it, `value` its 48 bits if they differ."""
+    digits = raw.split()[0].lstrip("-") if raw.split() else ""
+    return {
+        "id": number,
+        "name": name,
+        "value": 100,
+        "worst": 100,
+        "thresh": 10,
+        "when_failed": _WHEN_FAILED[when_failed],
+        "flags": {"value": 51 if prefail else 50, "prefailure": prefail, "updated_online": True},
+        "raw": {"value": value if value is not None else int(digits) if digits.isdigit() else 0, "string": raw},
+    }
 
 
 def sata(
     serial: str = "ZL2TEST1",
     model: str = "TESTDISK TD18000NM",
     celsius: str = "34 (Min/Max 21/47)",
-    passed: bool = True,
+    passed: bool | None = True,
     reallocated: str = "0",
     pending: str = "0",
     uncorrectable: str = "0",
     crc_errors: str = "0",
     when_failed: tuple[str, str] = ("-", "-"),  # of attribute 5, pre-fail, and of attribute 190, old age
+    more: Sequence[Facts] = (),  # attributes
+    status: int = 0,
 ) -> str:
     """Return what smartctl says about a SATA disk, directly, at a SAS HBA or behind a USB bridge."""
-    return f"""{_HEADING}=== START OF INFORMATION SECTION ===
-Model Family:     Test Disks
-Device Model:     {model}
-Serial Number:    {serial}
-LU WWN Device Id: 5 000c50 0a1b2c3d4
-Firmware Version: TN01
-User Capacity:    18,000,207,937,536 bytes [18.0 TB]
-Sector Sizes:     512 bytes logical, 4096 bytes physical
-Rotation Rate:    7200 rpm
-Form Factor:      3.5 inches
-Device is:        In smartctl database 7.3/5319
-ATA Version is:   ACS-4 (minor revision not indicated)
-SATA Version is:  SATA 3.3, 6.0 Gb/s (current: 6.0 Gb/s)
-Local Time is:    Tue Nov 24 01:40:00 2026 UTC
-SMART support is: Available - device has SMART capability.
-SMART support is: Enabled
+    table = [
+        attribute(1, "Raw_Read_Error_Rate", "195238112", prefail=True),
+        attribute(4, "Start_Stop_Count", "212"),
+        attribute(5, "Reallocated_Sector_Ct", reallocated, when_failed[0], prefail=True),
+        attribute(9, "Power_On_Hours", "13201 (87 141 0)"),
+        attribute(190, "Airflow_Temperature_Cel", celsius, when_failed[1]),
+        attribute(194, "Temperature_Celsius", celsius),
+        attribute(197, "Current_Pending_Sector", pending),
+        attribute(198, "Offline_Uncorrectable", uncorrectable),
+        attribute(199, "UDMA_CRC_Error_Count", crc_errors),
+        *more,
+    ]
+    first = celsius.split()[0]
+    facts = {
+        **_identity("/dev/sdx", "sat", "ATA"),
+        "model_family": "Test Disks",
+        "model_name": model,
+        "serial_number": serial,
+        "rotation_rate": 7200,
+        "smart_support": {"available": True, "enabled": True},
+        **({} if passed is None else {"smart_status": {"passed": passed}}),
+        "ata_smart_attributes": {"revision": 10, "table": table},
+        "power_on_time": {"hours": 13201},
+        "power_cycle_count": 190,
+        "temperature": {"current": int(first)} if first.lstrip("-").isdigit() else {},
+    }
+    return answer(facts, _sata_lines(serial, model, passed), status)
 
-=== START OF READ SMART DATA SECTION ===
-SMART overall-health self-assessment test result: {_CHECK_RESULT[passed]}
 
-General SMART Values:
-Offline data collection status:  (0x82)\tOffline data collection activity
-\t\t\t\t\twas completed without error.
-Self-test execution status:      (   0)\tThe previous self-test routine completed
-\t\t\t\t\twithout error or no self-test has ever
-\t\t\t\t\tbeen run.
-Short self-test routine
-recommended polling time: \t (   1) minutes.
-
-SMART Attributes Data Structure revision number: 10
-Vendor Specific SMART Attributes with Thresholds:
-ID# ATTRIBUTE_NAME          FLAG     VALUE WORST THRESH TYPE      UPDATED  WHEN_FAILED RAW_VALUE
-  1 Raw_Read_Error_Rate     0x000f   083   064   044    Pre-fail  Always       -       195238112
-  5 Reallocated_Sector_Ct   0x0033   100   100   010    Pre-fail  Always   {when_failed[0]:^11} {reallocated}
-  9 Power_On_Hours          0x0032   085   085   000    Old_age   Always       -       13201 (87 141 0)
-190 Airflow_Temperature_Cel 0x0022   066   050   040    Old_age   Always   {when_failed[1]:^11} {celsius}
-194 Temperature_Celsius     0x0022   034   050   000    Old_age   Always       -       {celsius}
-197 Current_Pending_Sector  0x0012   100   100   000    Old_age   Always       -       {pending}
-198 Offline_Uncorrectable   0x0010   100   100   000    Old_age   Offline      -       {uncorrectable}
-199 UDMA_CRC_Error_Count    0x003e   200   200   000    Old_age   Always       -       {crc_errors}
-
-SMART Error Log Version: 1
-No Errors Logged
-
-SMART Self-test log structure revision number 1
-Num  Test_Description    Status                  Remaining  LifeTime(hours)  LBA_of_first_error
-# 1  Short offline       Completed without error       00%     13100         -
-"""
+def _sata_lines(serial: str, model: str, passed: bool | None) -> list[str]:
+    return [
+        "=== START OF INFORMATION SECTION ===",
+        f"Device Model:     {model}",
+        f"Serial Number:    {serial}",
+        "SMART support is: Available - device has SMART capability.",
+        "SMART support is: Enabled",
+        "",
+        "=== START OF READ SMART DATA SECTION ===",
+        f"SMART overall-health self-assessment test result: {_CHECK_RESULT[passed]}",
+        *(["SMART Status, Attributes and Thresholds cannot be read."] if passed is None else []),
+        "",
+    ]
 
 
 def sas(
@@ -76,33 +109,63 @@ def sas(
     model: str = "TD12000NM004",
     celsius: int = 41,
     health: str = "OK",
+    sense: tuple[int, int] = (0, 0),  # additional sense code and qualifier, where health is not OK
     grown_defects: int = 0,
     uncorrected: tuple[int, int, int] = (0, 0, 0),
+    is_old: bool = False,  # the JSON of smartctl 7.0 has other names and no start-stop cycles
+    status: int = 0,
 ) -> str:
     """Return what smartctl says about a SAS disk."""
+    names: Facts = {"scsi_vendor": "TESTDISK", "scsi_product": model, "scsi_model_name": f"TESTDISK {model}"}
+    if is_old:
+        names = {"vendor": "TESTDISK", "product": model, "model_name": f"TESTDISK {model}"}
+    verdict: dict[str, object] = {"passed": health == "OK"}
+    if sense != (0, 0):
+        verdict["scsi"] = {"asc": sense[0], "ascq": sense[1], "ie_string": health}
+    cycles = {"specified_cycle_count_over_device_lifetime": 50000, "accumulated_start_stop_cycles": 71}
+    log = {
+        way: {"errors_corrected_by_eccfast": 0, "total_uncorrected_errors": count}
+        for way, count in zip(("read", "write", "verify"), uncorrected, strict=True)
+    }
+    facts = {
+        **_identity("/dev/sdx", "scsi", "SCSI"),
+        **names,
+        "serial_number": serial,
+        "device_type": {"scsi_value": 0, "name": "disk"},
+        "smart_support": {"available": True, "enabled": True},
+        "smart_status": verdict,
+        "temperature": {"current": celsius, "drive_trip": 60},
+        "power_on_time": {"hours": 20311, "minutes": 17},
+        **({} if is_old else {"scsi_start_stop_cycle_counter": cycles}),
+        "scsi_grown_defect_list": grown_defects,
+        "scsi_error_counter_log": log,
+    }
+    return answer(facts, _sas_lines(serial, model, celsius, health, sense, grown_defects, uncorrected), status)
+
+
+def _sas_lines(
+    serial: str,
+    model: str,
+    celsius: int,
+    health: str,
+    sense: tuple[int, int],
+    defects: int,
+    uncorrected: tuple[int, int, int],
+) -> list[str]:
     read, write, verify = uncorrected
-    return f"""{_HEADING}=== START OF INFORMATION SECTION ===
+    asc = f" [asc={sense[0]:x}, ascq={sense[1]:x}]" if sense != (0, 0) else ""
+    return f"""=== START OF INFORMATION SECTION ===
 Vendor:               TESTDISK
 Product:              {model}
 Revision:             E004
-Compliance:           SPC-5
-User Capacity:        12,000,138,625,024 bytes [12.0 TB]
-Logical block size:   512 bytes
-Physical block size:  4096 bytes
-LU is fully provisioned
-Rotation Rate:        7200 rpm
-Form Factor:          3.5 inches
-Logical Unit id:      0x5000c500a1b2c3d7
 Serial number:        {serial}
 Device type:          disk
-Transport protocol:   SAS (SPL-4)
-Local Time is:        Tue Nov 24 01:40:00 2026 UTC
 SMART support is:     Available - device has SMART capability.
 SMART support is:     Enabled
 Temperature Warning:  Enabled
 
 === START OF READ SMART DATA SECTION ===
-SMART Health Status: {health}
+SMART Health Status: {health}{asc}
 
 Current Drive Temperature:     {celsius} C
 Drive Trip Temperature:        60 C
@@ -111,9 +174,7 @@ Accumulated power on time, hours:minutes 20311:17
 Manufactured in week 08 of year 2021
 Specified cycle count over device lifetime:  50000
 Accumulated start-stop cycles:  71
-Specified load-unload count over device lifetime:  600000
-Accumulated load-unload cycles:  2213
-Elements in grown defect list: {grown_defects}
+Elements in grown defect list: {defects}
 
 Error counter log:
            Errors Corrected by           Total   Correction     Gigabytes    Total
@@ -124,12 +185,7 @@ write:         0        0         0         0          0      41872.003         
 verify:        0        0         0         0          0          0.000         {verify:>3}
 
 Non-medium error count:        4
-
-SMART Self-test log
-Num  Test              Status                 segment  LifeTime  LBA_first_err [SK ASC ASQ]
-     Description                              number   (hours)
-# 1  Background short  Completed                   -   20009                 - [-   -    -]
-"""
+""".splitlines()
 
 
 def nvme(
@@ -138,101 +194,78 @@ def nvme(
     celsius: int = 47,
     critical_warning: int = 0,
     media_errors: int = 0,
+    percentage_used: int = 2,
+    status: int = 0,
 ) -> str:
     """Return what smartctl says about an NVMe disk, in a slot or behind a USB bridge."""
-    warning = "\n- NVM subsystem reliability has been degraded" if critical_warning else ""
-    return f"""{_HEADING}=== START OF INFORMATION SECTION ===
-Model Number:                       {model}
-Serial Number:                      {serial}
-Firmware Version:                   3.1
-PCI Vendor/Subsystem ID:            0x1234
-IEEE OUI Identifier:                0x00a075
-Total NVM Capacity:                 4,000,787,030,016 [4.00 TB]
-Unallocated NVM Capacity:           0
-Controller ID:                      0
-NVMe Version:                       1.4
-Number of Namespaces:               1
-Namespace 1 Size/Capacity:          4,000,787,030,016 [4.00 TB]
-Namespace 1 Formatted LBA Size:     512
-Local Time is:                      Tue Nov 24 01:40:00 2026 UTC
-Optional Admin Commands (0x0017):   Security Format Frmw_DL Self_Test
-
-=== START OF SMART DATA SECTION ===
-SMART overall-health self-assessment test result: {_CHECK_RESULT[not critical_warning]}{warning}
-
-SMART/Health Information (NVMe Log 0x02)
-Critical Warning:                   0x{critical_warning:02x}
-Temperature:                        {celsius} Celsius
-Available Spare:                    100%
-Available Spare Threshold:          5%
-Percentage Used:                    2%
-Data Units Read:                    12,345,678 [6.32 TB]
-Data Units Written:                 23,456,789 [12.0 TB]
-Host Read Commands:                 98,765,432
-Host Write Commands:                87,654,321
-Controller Busy Time:               1,234
-Power Cycles:                       56
-Power On Hours:                     7,890
-Unsafe Shutdowns:                   12
-Media and Data Integrity Errors:    {media_errors}
-Error Information Log Entries:      3
-Warning  Comp. Temperature Time:    0
-Critical Comp. Temperature Time:    0
-Temperature Sensor 1:               {celsius} Celsius
-
-Error Information (NVMe Log 0x01, 16 of 64 entries)
-No Errors Logged
-
-"""
+    facts = {
+        **_identity("/dev/nvme0", "nvme", "NVMe"),
+        "model_name": model,
+        "serial_number": serial,
+        "firmware_version": "3.1",
+        "smart_support": {"available": True, "enabled": True},
+        "smart_status": {"passed": not critical_warning, "nvme": {"value": critical_warning}},
+        "nvme_smart_health_information_log": {
+            "critical_warning": critical_warning,
+            "temperature": celsius,
+            "available_spare": 100,
+            "available_spare_threshold": 5,
+            "percentage_used": percentage_used,
+            "power_cycles": 56,
+            "power_on_hours": 7890,
+            "media_errors": media_errors,
+        },
+        "temperature": {"current": celsius},
+        "power_cycle_count": 56,
+        "power_on_time": {"hours": 7890},
+    }
+    verdict = f"SMART overall-health self-assessment test result: {_CHECK_RESULT[not critical_warning]}"
+    return answer(facts, ["=== START OF SMART DATA SECTION ===", verdict, ""], status)
 
 
 def volume(serial: str = "00a1b2c3d4e5f600") -> str:
     """Return what smartctl says about a volume of a RAID card: 0 degrees, and nothing about its health."""
-    return f"""{_HEADING}=== START OF INFORMATION SECTION ===
-Vendor:               TESTRAID
-Product:              Virtual Disk
-Revision:             5.14
-User Capacity:        959,119,884,288 bytes [959 GB]
-Logical block size:   512 bytes
-Serial number:        {serial}
-Device type:          disk
-SMART support is:     Unavailable - device lacks SMART capability.
-
-=== START OF READ SMART DATA SECTION ===
-Current Drive Temperature:     0 C
-Drive Trip Temperature:        0 C
-
-Error Counter logging not supported
-
-Device does not support Self Test logging
-"""
+    facts = {
+        **_identity("/dev/sdx", "scsi", "SCSI"),
+        "scsi_vendor": "TESTRAID",
+        "scsi_product": "Virtual Disk",
+        "scsi_model_name": "TESTRAID Virtual Disk",
+        "serial_number": serial,
+        "smart_support": {"available": False},
+        "temperature": {"current": 0, "drive_trip": 0},
+    }
+    printed = [
+        "SMART support is:     Unavailable - device lacks SMART capability.",
+        "",
+        "Current Drive Temperature: 0 C",
+    ]
+    return answer(facts, printed, 4)
 
 
-def asleep() -> str:
+def asleep(mode: str = "STANDBY") -> str:
     """Return what `smartctl -n standby` says about a disk in standby."""
-    return f"{_HEADING}Device is in STANDBY mode, exit(2)\n"
+    return _refused(f"Device is in {mode} mode, exit(2)", 2, **_identity("/dev/sdx", "sat", "ATA"))
 
 
 def unknown_bridge(disk: str) -> str:
     """Return what smartctl says about a disk behind a USB bridge that is not in its database."""
-    return f"""{_HEADING}{disk}: Unknown USB bridge [0x1234:0x5678 (0x204)]
-Please specify device type with the -d option.
-
-Use smartctl -h to get a usage summary
-
-"""
+    return _refused(f"{disk}: Unknown USB bridge [0x1234:0x5678 (0x204)]", 1)
 
 
 def unknown_type(disk: str) -> str:
     """Return what smartctl says about a virtual disk."""
-    return f"""{_HEADING}{disk}: Unable to detect device type
-Please specify device type with the -d option.
-
-Use smartctl -h to get a usage summary
-
-"""
+    return _refused(f"{disk}: Unable to detect device type", 1)
 
 
 def not_opened(disk: str, why: str) -> str:
     """Return what smartctl says about a disk that it cannot open: `why` is "No such device" or the like."""
-    return f"{_HEADING}Smartctl open device: {disk} failed: {why}\n"
+    return _refused(f"Smartctl open device: {disk} failed: {why}", 2)
+
+
+def _refused(message: str, status: int, **facts: object) -> str:
+    help_lines = ["Please specify device type with the -d option.", "", "Use smartctl -h to get a usage summary", ""]
+    return answer(facts, [message, *(help_lines if status == 1 else [])], status, message)
+
+
+def _identity(name: str, kind: str, protocol: str) -> dict[str, object]:
+    return {"device": {"name": name, "info_name": name, "type": kind, "protocol": protocol}}

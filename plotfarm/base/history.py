@@ -133,7 +133,16 @@ ALTER TABLE transfers RENAME COLUMN result TO reason;
 UPDATE transfers SET outcome = reason, reason = '' WHERE reason IN ('stored', 'have');
 """
 
+# What else a disk says and counts, and since when it says FAILED: a row for each one of `health`.
+_HEALTH_DETAILS = """
+CREATE TABLE health_details (
+    identity TEXT PRIMARY KEY, says_hot INTEGER NOT NULL, reported_uncorrectable INTEGER, command_timeouts INTEGER,
+    worn TEXT NOT NULL, power_on_hours INTEGER, start_stop_count INTEGER, failing_since REAL, last_failed REAL
+) WITHOUT ROWID;
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
+    Migration("what else a disk says and counts", _HEALTH_DETAILS),
 )

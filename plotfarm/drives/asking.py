@@ -14,8 +14,9 @@ from typing import Any
 from plotfarm.base.disk_error import DiskError
 from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable
 from plotfarm.drives.mount_identity import mount_identity
-from plotfarm.drives.mount_table import Mount
+from plotfarm.drives.mount_table import Mount, mount_of
 from plotfarm.drives.opening import named_disk, open_mounted
+from plotfarm.drives.reasons import Reason, Why, why_of_error
 from plotfarm.plots.parts import FoundPart, PartFacts, list_parts
 
 
@@ -24,27 +25,45 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
     try:
         directory = open_mounted(drive, table)
     except DriveUnusable as error:
-        return {"problem": error.reason}
+        return _problem(error.why)
     try:
-        if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
-            return {"problem": "this user may not write there"}
         room = os.statvfs(directory)
-        if room.f_flag & os.ST_RDONLY:
-            return {"problem": "mounted read-only"}
-        return {
+        size = {
             "total_bytes": room.f_blocks * room.f_frsize,
             "free_bytes": room.f_bavail * room.f_frsize,
             "disk": named_disk(directory) if drive.directory_mode else "",
-            "found": _look_for(names, directory),
-            "parts": [asdict(part) for part in list_parts(directory)],
             "mount": mount_identity(drive),
         }
+        why = _why_not_writable(directory, room, table)
+        if why is not None:
+            return {**size, **_problem(why)}
+        return {
+            **size,
+            "found": _look_for(names, directory),
+            "parts": [asdict(part) for part in list_parts(directory)],
+        }
     except OSError as error:
-        return {"problem": f"answers with an error: {error.strerror}"}
+        return _problem(why_of_error(error))
     except DiskError as error:
-        return {"problem": f"answers with an error: {os.strerror(error.number)}"}
+        return _problem(why_of_error(OSError(error.number, "")))
     finally:
         os.close(directory)
+
+
+def _problem(why: Why) -> dict[str, Any]:
+    return {"problem": asdict(why)}
+
+
+def _why_not_writable(directory: int, room: os.statvfs_result, table: Sequence[Mount]) -> Why | None:
+    """Return why nothing can be written to an open directory, None if it can: the drive itself is not asked."""
+    mount = mount_of(directory, table)
+    if mount is not None and mount.is_shut_down:
+        return Why(Reason.IO_ERROR, "its file system was shut down after errors")
+    if room.f_flag & os.ST_RDONLY or (mount is not None and mount.read_only):
+        return Why(Reason.READ_ONLY)
+    if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
+        return Why(Reason.NO_PERMISSION)
+    return None
 
 
 def part_of(carried: Mapping[str, Any]) -> FoundPart:
@@ -76,7 +95,7 @@ def ask_for_plots(
     try:
         directory = open_mounted(drive, table)
     except DriveUnusable as error:
-        yield {"uncounted": error.reason}
+        yield _uncounted(error.why)
         return
     counted = False
     try:
@@ -84,9 +103,13 @@ def ask_for_plots(
             yield count
             counted = True
     except OutOfTimeError:
-        yield {"uncounted": "its directories could not be listed in time"}
+        yield _uncounted(Why(Reason.NOT_COUNTED_IN_TIME))
     except OSError as error:
         if not counted:
-            yield {"uncounted": f"answers with an error: {error.strerror}"}
+            yield _uncounted(why_of_error(error))
     finally:
         os.close(directory)
+
+
+def _uncounted(why: Why) -> dict[str, Any]:
+    return {"uncounted": asdict(why)}

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from enum import Enum
 
-from plotfarm.base.units import format_bytes
 from plotfarm.drives.model import Arrival, Reading, Verdict
 from plotfarm.drives.offlined import is_offlined
 from plotfarm.drives.quarantine import Quarantined
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.plots.parts import FoundPart
 
 DEFAULT_PLOT_BYTES = 108_995_911_228  # a k32 plot as chiapos makes it
 NEWEST_ARRIVALS = 20
-IN_QUARANTINE = "in quarantine"  # why a verdict says no; reports.explain knows more words for it
+
+
+class Taken(Enum):
+    """What made a drive the plot drive."""
+
+    ARRIVING = "arriving"  # it is the configured one, and a plot is arriving there
+    MOST_ROOM = "most_room"
+    LOWEST = "lowest"  # of those with room
+
+
+@dataclass(frozen=True)
+class Selected:
+    """The drive that should be the configured one."""
+
+    verdict: Verdict
+    taken: Taken
 
 
 @dataclass(frozen=True)
@@ -21,11 +37,16 @@ class Choice:
     """What was decided about the plot drive, with everything that it was decided on."""
 
     current: str  # mountpoint that is configured; "" if none is
-    chosen: Verdict | None
+    selected: Selected | None
     verdicts: tuple[Verdict, ...]  # of every drive, also those that were never asked
     policy: str
     plot_bytes: int
     arriving: bool  # a plot is on its way to the configured drive
+
+    @property
+    def chosen(self) -> Verdict | None:
+        """The verdict on the drive that should be the configured one; None if none can be."""
+        return self.selected.verdict if self.selected is not None else None
 
 
 def arriving_plot_bytes(sizes: Sequence[int]) -> int:
@@ -39,7 +60,7 @@ def judge(
     offlined: Collection[str],
     plot_bytes: int,
     minimum_free_bytes: int,
-    unfit: Mapping[str, str] | None = None,
+    unfit: Mapping[str, Why] | None = None,
     quarantined: Mapping[str, Quarantined] | None = None,
 ) -> list[Verdict]:
     """Return for each reading, in their order, whether a plot of `plot_bytes` can go there.
@@ -59,9 +80,10 @@ def judge(
         here = [arrival for arrival in arrivals if arrival.identity == reading.drive.identity]
         room = reading.free_bytes - still_to_come[reading.drive.device_number] - minimum_free_bytes
         quarantine = (quarantined or {}).get(reading.drive.identity)
-        problem = _problem(reading, here, offlined, quarantine, unfit or {})
-        verdict = _verdict(reading, room, plot_bytes, problem, bool(here))
-        verdicts.append(replace(verdict, quarantine=quarantine))
+        why = _problem(reading, here, offlined, quarantine, unfit or {})
+        if why is None:
+            why = Why(_by_room(reading.total_bytes - minimum_free_bytes, room, plot_bytes))
+        verdicts.append(_verdict(reading, why, room, plot_bytes, bool(here), quarantine))
     return verdicts
 
 
@@ -82,32 +104,51 @@ def _problem(
     here: Sequence[Arrival],
     offlined: Collection[str],
     quarantine: Quarantined | None,
-    unfit: Mapping[str, str],
-) -> str:
+    unfit: Mapping[str, Why],
+) -> Why | None:
+    """Return why a drive gets no plots whatever its room; None if only that matters."""
     if is_offlined(reading.drive, offlined):
-        return "offlined"
+        return Why(Reason.OFFLINED)
     if any(not arrival.alive for arrival in here):
-        return "not answering: a writer that was ended still hangs there"
-    if reading.problem and reading.was_asked:
+        return Why(Reason.WRITER_HANGS)
+    if reading.problem is not None and reading.was_asked:
         return reading.problem
     if quarantine is not None:
-        return IN_QUARANTINE
-    return reading.problem or unfit.get(reading.drive.identity, "")
+        return Why(Reason.QUARANTINED)
+    return reading.problem or unfit.get(reading.drive.identity)
 
 
-def _verdict(reading: Reading, room: int, plot_bytes: int, problem: str, busy: bool) -> Verdict:
-    plots = max(0, room // plot_bytes) if not reading.problem else 0
-    if problem:
-        usable, why = False, problem
-    elif plots == 0:
-        short = f"{format_bytes(max(0, room))} of the {format_bytes(plot_bytes)} that one takes"
-        usable, why = False, f"full: room for 0 plots ({short})"
-    else:
-        usable, why = True, f"room for {plots} plot{'s' if plots != 1 else ''}"
-    if busy and not problem:
-        why += "; a plot is arriving there now"
-    room_bytes = room if not reading.problem else 0
-    return Verdict(reading.drive, usable, why, reading.free_bytes, room_bytes, plots, reading.total_bytes, busy)
+def _by_room(most: int, room: int, plot_bytes: int) -> Reason:
+    """Return what the bytes for plots that are left, `room`, say; `most`: what an empty drive would have."""
+    if room >= plot_bytes:
+        return Reason.HAS_ROOM
+    return Reason.FULL if most >= plot_bytes else Reason.TOO_SMALL
+
+
+def _verdict(
+    reading: Reading, why: Why, room: int, plot_bytes: int, busy: bool, quarantine: Quarantined | None
+) -> Verdict:
+    is_writable = reading.problem is None
+    return Verdict(
+        reading.drive,
+        why,
+        free_bytes=reading.free_bytes,
+        room_bytes=room if is_writable else 0,
+        room_plots=max(0, room // plot_bytes) if is_writable else 0,
+        total_bytes=reading.total_bytes,
+        busy=busy,
+        quarantine=quarantine,
+    )
+
+
+def room_in_all(verdicts: Sequence[Verdict]) -> int:
+    """Return how many plots fit on the drives that take plots; what shares a file system shares its room."""
+    rooms: dict[int | str, int] = {}
+    for verdict in verdicts:
+        if verdict.usable:
+            place = verdict.drive.device_number or verdict.drive.identity
+            rooms[place] = max(rooms.get(place, 0), verdict.room_plots)
+    return sum(rooms.values())
 
 
 def in_order(verdicts: Sequence[Verdict], policy: str, current: str) -> list[Verdict]:
@@ -122,8 +163,10 @@ def in_order(verdicts: Sequence[Verdict], policy: str, current: str) -> list[Ver
     return sorted(candidates, key=lambda verdict: verdict.drive.mountpoint != current)
 
 
-def select(verdicts: Sequence[Verdict], policy: str, current: str, transfer_running_on_current: bool) -> Verdict | None:
-    """Return the drive that should be the configured one, its `why` saying what took it; None if none can be.
+def select(
+    verdicts: Sequence[Verdict], policy: str, current: str, transfer_running_on_current: bool
+) -> Selected | None:
+    """Return the drive that should be the configured one; None if none can be.
 
     `fill` takes the lowest drive with room, so a drive that was emptied is filled again; `spread` the one
     with the most room. While a plot arrives on the configured drive, that stays.
@@ -131,18 +174,13 @@ def select(verdicts: Sequence[Verdict], policy: str, current: str, transfer_runn
     if transfer_running_on_current:
         for verdict in verdicts:
             if verdict.drive.mountpoint == current:
-                return replace(verdict, why=f"taken: a plot is arriving there now ({_room(verdict)})")
+                return Selected(verdict, Taken.ARRIVING)
     candidates = [verdict for verdict in verdicts if verdict.usable]
     if not candidates:
         return None
     if policy == "spread":
-        best = _most_room_first(candidates, current)[0]
-        return replace(best, why=f"taken: the most room ({_room(best)})")
-    return replace(candidates[0], why=f"taken: the lowest drive with room ({_room(candidates[0])})")
-
-
-def _room(verdict: Verdict) -> str:
-    return f"{verdict.room_plots} plot{'s' if verdict.room_plots != 1 else ''}"
+        return Selected(_most_room_first(candidates, current)[0], Taken.MOST_ROOM)
+    return Selected(candidates[0], Taken.LOWEST)
 
 
 def _most_room_first(candidates: Sequence[Verdict], current: str) -> list[Verdict]:

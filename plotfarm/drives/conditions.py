@@ -4,13 +4,14 @@ The facts of every condition are `drive` (its name), `mountpoint`, `device`, `se
 "" is not known. Besides, by kind:
 
 hot             celsius (None while nothing can be read), highest_celsius, warning_celsius, critical_celsius
-failing         assessment (FAIL or WARN), reallocated, pending, uncorrectable, crc_errors
+failing         assessment (FAIL), reallocated, pending, uncorrectable, crc_errors
+damaged         word (damaged or worn), details (the numbers, for people; "" while nothing can be read)
+unsaid          last_read (Unix time)
+taken_offline   since (Unix time: of the first reading that said FAILED)
 sectors         for each counter that grew, such as `pending`: pending_from, pending_to
 no_smart        why, last_read (Unix time)
 slow            bytes_per_second, arrivals (how many plots that is the median of)
 quarantined     reason (a value of QuarantineReason), call, error (the kernel's words), plot, since (Unix time)
-missing         plots (None: never counted)
-not_answering   why, plots
 """
 
 from __future__ import annotations
@@ -20,24 +21,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from plotfarm.base.condition import Condition, Severity
-from plotfarm.base.config.sections import Smart, Watch
-from plotfarm.base.text import one_line
-from plotfarm.drives.health import Health
-from plotfarm.drives.model import Drive, Verdict
+from plotfarm.base.config.sections import Smart
+from plotfarm.drives.damage import damage_of
+from plotfarm.drives.health import Assessment, Health
+from plotfarm.drives.model import Drive
 from plotfarm.drives.offlined import is_offlined
 from plotfarm.drives.quarantine import Quarantined
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.drives.speed import Speed
 from plotfarm.plots.names import escaped
 
-HEALTH_KINDS = ("hot", "failing", "sectors", "no_smart")  # those of health_conditions
+HEALTH_KINDS = ("hot", "failing", "damaged", "sectors", "unsaid", "no_smart")  # those of health_conditions
+OFFLINE_KINDS = ("taken_offline",)  # those of offline_conditions
 SPEED_KINDS = ("slow",)  # those of speed_conditions
 QUARANTINE_KINDS = ("quarantined",)  # those of quarantine_conditions
-PRESENCE_KINDS = ("missing", "not_answering")  # those of presence_conditions
 GROWTH_SECONDS = 86400.0  # a counter that grew is told of for so long: the span of readings to hand over
 
 _COUNTERS = ("reallocated", "pending", "uncorrectable", "crc_errors")
-_ABSENT = ("not mounted", "not a drive")  # so do those on what is not there; the latter is a directory without marker
-_SILENT = ("not answering", "answers with an error", "cannot be opened")  # how the verdicts on them begin
+_SECOND_READING = 0.5  # of an interval: what is still so then was found by the next reading as well
+_FORETELL = ("pending", "uncorrectable")  # counters that grow before a disk fails
 _INTERVALS = 1.5  # so many intervals a disk may be without SMART data: one failed reading is nothing yet
 
 Facts = dict[str, str | int | float | None]
@@ -61,8 +63,39 @@ def health_conditions(
             before = standing.get(("hot", drive.identity))
             found += _hot(drive, health, before, settings)
             found += _failing(drive, health)
+            found += _damaged(drive, health, ("damaged", drive.identity) in standing)
             found += _sectors(drive, health, dated.get(drive.identity, ()))
+            found += _unsaid(drive, health, ("unsaid", drive.identity) in standing, settings)
             found += _no_smart(drive, health, settings)
+    return found
+
+
+def is_surely_failing(health: Health | None, settings: Smart) -> bool:
+    """Tell whether two readings, an interval apart or more, said FAILED, and none between them PASSED."""
+    if health is None or health.failing_seconds is None:
+        return False
+    return health.failing_seconds >= settings.smart_interval_minutes * 60
+
+
+def offline_conditions(
+    drives: Sequence[Drive],
+    healths: Mapping[str, Health],
+    offlined: Collection[str],
+    told: Collection[tuple[str, str]],
+    settings: Smart,
+) -> list[Condition]:
+    """Return which failing drives are offline by [smart] offline_failing, for as long as they are.
+
+    `offlined`: entries as drives.offlined reads them, after failing drives were taken offline; `told`: (kind, about)
+    of what has been told already.
+    """
+    found = []
+    for drive in drives:
+        health = healths.get(drive.identity)
+        is_meant = settings.offline_failing and is_surely_failing(health, settings)
+        if is_offlined(drive, offlined) and (is_meant or ("taken_offline", drive.identity) in told):
+            facts = {**drive_facts(drive, health), "since": health.failing_since if health else None}
+            found.append(Condition("taken_offline", drive.identity, Severity.WARNING, facts))
     return found
 
 
@@ -77,7 +110,7 @@ def speed_conditions(
     for drive in drives:
         speed = speeds.get(drive.mountpoint)
         if speed is not None and speed.is_slow:
-            facts = {**_facts(drive, healths.get(drive.identity))}
+            facts = {**drive_facts(drive, healths.get(drive.identity))}
             facts |= {"bytes_per_second": speed.bytes_per_second, "arrivals": speed.arrivals}
             found.append(Condition("slow", drive.identity, Severity.WARNING, facts))
     return found
@@ -95,7 +128,7 @@ def quarantine_conditions(
         entry = quarantined.get(drive.identity)
         if entry is not None:
             facts = {
-                **_facts(drive, healths.get(drive.identity)),
+                **drive_facts(drive, healths.get(drive.identity)),
                 "reason": entry.reason.value,
                 "call": entry.call,
                 "error": os.strerror(entry.errno) if entry.errno else "",
@@ -106,48 +139,19 @@ def quarantine_conditions(
     return found
 
 
-def presence_conditions(
-    verdicts: Sequence[Verdict],
-    known: Collection[str],
-    plots: Mapping[str, int],
-    healths: Mapping[str, Health],
-    offlined: Collection[str],
-    settings: Watch,
-) -> list[Condition]:
-    """Return which drives are not there or do not answer; offlined ones are left out.
-
-    `known`: identities of drives that were ever mounted here; `plots`: how many plot files were on a drive when it
-    was last counted, by identity; `offlined`: entries as drives.offlined reads them.
-    """
-    patience = settings.missing_minutes * 60
-    found: list[Condition] = []
-    for verdict in verdicts:
-        drive = verdict.drive
-        if is_offlined(drive, offlined):
-            continue
-        count = plots.get(drive.identity)
-        facts = {**_facts(drive, healths.get(drive.identity)), "plots": count}
-        if verdict.why.startswith(_ABSENT) and drive.identity in known:
-            severity = Severity.WARNING if count == 0 else Severity.CRITICAL
-            found.append(Condition("missing", drive.identity, severity, facts, patience))
-        elif verdict.why.startswith(_SILENT):
-            facts["why"] = one_line(verdict.why)
-            found.append(Condition("not_answering", drive.identity, Severity.CRITICAL, facts, patience))
-    return found
-
-
-def unfit(healths: Mapping[str, Health], settings: Smart, too_hot: Collection[str] = ()) -> dict[str, str]:
+def unfit(healths: Mapping[str, Health], settings: Smart, too_hot: Collection[str] = ()) -> dict[str, Why]:
     """Return identity -> why a drive should get no plots.
 
     `too_hot`: identities of drives whose critical heat has been told of: they have to cool by the hysteresis first.
     """
-    reasons = {}
+    reasons: dict[str, Why] = {}
     for identity, health in healths.items():
         before = Severity.CRITICAL if identity in too_hot else None
-        if health.assessment == "FAIL":
-            reasons[identity] = "failing: SMART says FAILED"
+        if health.assessment == Assessment.FAILED:
+            reasons[identity] = Why(Reason.FAILING, "SMART says FAILED")
         elif _is_running(health) and heat(health.celsius, before, settings) is Severity.CRITICAL:
-            reasons[identity] = f"too hot: {health.celsius} C (critical_celsius is {settings.critical_celsius})"
+            limit = f"critical_celsius is {settings.critical_celsius}"
+            reasons[identity] = Why(Reason.HOT, f"{health.celsius} C ({limit})")
     return reasons
 
 
@@ -179,9 +183,11 @@ def growth(readings: Sequence[Health]) -> dict[str, tuple[int, int]]:
 def _hot(drive: Drive, health: Health, before: Severity | None, settings: Smart) -> Iterator[Condition]:
     # What cannot be read may be as hot as it was; what sleeps cools down.
     severity = before if health.problem else heat(health.celsius, before, settings) if _is_running(health) else None
+    if severity is None and health.says_hot and _is_running(health):
+        severity = Severity.WARNING
     if severity is not None:
         facts = {
-            **_facts(drive, health),
+            **drive_facts(drive, health),
             "celsius": health.celsius,
             "highest_celsius": health.highest_celsius,
             "warning_celsius": settings.warning_celsius,
@@ -191,25 +197,41 @@ def _hot(drive: Drive, health: Health, before: Severity | None, settings: Smart)
 
 
 def _failing(drive: Drive, health: Health) -> Iterator[Condition]:
-    if health.assessment in ("FAIL", "WARN"):
-        severity = Severity.CRITICAL if health.assessment == "FAIL" else Severity.WARNING
+    if health.assessment == Assessment.FAILED:
         counters = {name: getattr(health, name) for name in _COUNTERS}
-        facts = {**_facts(drive, health), "assessment": health.assessment, **counters}
-        yield Condition("failing", drive.identity, severity, facts)
+        facts = {**drive_facts(drive, health), "assessment": health.assessment, **counters}
+        yield Condition("failing", drive.identity, Severity.CRITICAL, facts)
+
+
+def _damaged(drive: Drive, health: Health, is_told: bool) -> Iterator[Condition]:
+    """Look at one reading, which may be the first. What cannot be read any more has not healed."""
+    damage = damage_of(health)
+    if damage or (is_told and health.problem):
+        facts = {**drive_facts(drive, health), "word": damage.word or "damaged", "details": damage.details()}
+        yield Condition("damaged", drive.identity, Severity.WARNING, facts)
+
+
+def _unsaid(drive: Drive, health: Health, is_told: bool, settings: Smart) -> Iterator[Condition]:
+    """Tell of a disk that gave no verdict twice in a row: neither good nor bad, and nobody would know."""
+    if health.assessment == Assessment.NOT_SAID and health.last_read is not None and (is_told or _is_running(health)):
+        facts = {**drive_facts(drive, health), "last_read": health.last_read}
+        patience = settings.smart_interval_minutes * 60 * _SECOND_READING
+        yield Condition("unsaid", drive.identity, Severity.WARNING, facts, patience)
 
 
 def _sectors(drive: Drive, health: Health, readings: Sequence[Health]) -> Iterator[Condition]:
-    facts = _facts(drive, health)
+    facts = drive_facts(drive, health)
     grown = growth(readings)
     for name, (start, end) in grown.items():
         facts |= {f"{name}_from": start, f"{name}_to": end}
     if grown:
-        yield Condition("sectors", drive.identity, Severity.WARNING, facts)
+        severity = Severity.CRITICAL if any(name in grown for name in _FORETELL) else Severity.WARNING
+        yield Condition("sectors", drive.identity, severity, facts)
 
 
 def _no_smart(drive: Drive, health: Health, settings: Smart) -> Iterator[Condition]:
     if health.problem and health.last_read is not None:
-        facts = {**_facts(drive, health), "why": health.problem, "last_read": health.last_read}
+        facts = {**drive_facts(drive, health), "why": health.problem, "last_read": health.last_read}
         patience = settings.smart_interval_minutes * 60 * _INTERVALS
         yield Condition("no_smart", drive.identity, Severity.WARNING, facts, patience)
 
@@ -218,7 +240,8 @@ def _is_running(health: Health) -> bool:
     return not health.asleep and not health.problem
 
 
-def _facts(drive: Drive, health: Health | None) -> Facts:
+def drive_facts(drive: Drive, health: Health | None) -> Facts:
+    """Return the facts that every condition about a drive has."""
     return {
         "drive": escaped(drive.name),
         "mountpoint": escaped(drive.mountpoint),

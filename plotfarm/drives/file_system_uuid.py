@@ -8,7 +8,7 @@ import os
 import re
 import struct
 
-from plotfarm.drives.model import Drive
+from plotfarm.drives.model import Drive, has_uuid
 from plotfarm.drives.mount_table import Mount
 
 _BY_UUID = "/dev/disk/by-uuid"
@@ -29,7 +29,7 @@ def is_another_file_system(drive: Drive, directory: int, mount: Mount) -> bool:
 
     False where that cannot be told: the drive is known by something else, or the UUID cannot be read.
     """
-    if not drive.identity.startswith(_UUID_IDENTITY):
+    if not has_uuid(drive.identity):
         return False
     expected = drive.identity.removeprefix(_UUID_IDENTITY)
     if _FULL_UUID.fullmatch(expected):  # FAT, NTFS and others have shorter ones, which udev writes in its own ways

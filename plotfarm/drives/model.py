@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from plotfarm.base.errors import PlotfarmError
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.plots.parts import FoundPart
 
 if TYPE_CHECKING:
@@ -19,11 +20,11 @@ _LONGEST_LOCK_NAME = 200  # file names end at 255 bytes
 
 
 class DriveUnusable(PlotfarmError):
-    """A drive cannot be written to just now; `reason` says why without naming the drive."""
+    """A drive cannot be written to just now."""
 
-    def __init__(self, mountpoint: str, reason: str) -> None:
-        self.reason = reason
-        super().__init__(f"{mountpoint}: {reason}")
+    def __init__(self, mountpoint: str, why: Why) -> None:
+        self.why = why
+        super().__init__(f"{mountpoint}: {why}")
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Reading:
     """What a drive answered: its room, the parts on it, and those of the asked plots that are there."""
 
     drive: Drive
-    problem: str = ""  # "": it answered and is in order
+    problem: Why | None = None  # None: it answered and is in order
     total_bytes: int = 0
     free_bytes: int = 0  # for an ordinary user
     found: Mapping[str, int] = field(default_factory=dict)  # name -> size in bytes; NO_FILE: no regular file
@@ -60,7 +61,7 @@ class Reading:
     mount: str = ""  # its mount identity (drives.mount_identity) when it answered; "": not known
     disk: str = ""  # the device that the marker file of a declared directory names, for SMART
     counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> plot files; None: not asked for or not known
-    uncounted: str = ""  # why there are no counts although they were asked for
+    uncounted: Why | None = None  # why there are no counts although they were asked for
     plots: int = 0  # in all plot files together: a .gplot may hold many
     plot_bytes: int = 0  # of all plot files
     headers_missing: int = 0  # files counted by their names: header unreadable, or not read yet (the next run does)
@@ -93,14 +94,23 @@ class Verdict:
     """Whether a drive can take a plot of the asked size, and why."""
 
     drive: Drive
-    usable: bool  # mounted, answering, not offlined or in quarantine, and with room
-    why: str
+    why: Why
     free_bytes: int = 0
     room_bytes: int = 0  # free, less what is still to arrive and what must stay free; may be negative
     room_plots: int = 0
     total_bytes: int = 0
     busy: bool = False  # a plot is arriving there: no second stream to it
     quarantine: Quarantined | None = None  # why no plots go there although it answers; None: it is in none
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is mounted, answering, not offlined or in quarantine, and with room."""
+        return self.why.reason is Reason.HAS_ROOM
+
+
+def has_uuid(identity: str) -> bool:
+    """Tell whether a drive is known by the UUID of its file system, and not only by its place."""
+    return identity.startswith("uuid:")
 
 
 def lock_name(purpose: str, identity: str) -> str:

@@ -7,6 +7,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+# What the options of a file system say when ext4 gave up on a failing drive (errors=remount-ro): from Linux 6.15 on
+# the second, and then neither statvfs(3) nor access(2) tells.
+_READ_ONLY = frozenset({"ro", "emergency_ro"})
+
 
 @dataclass(frozen=True)
 class Mount:
@@ -19,6 +23,7 @@ class Mount:
     read_only: bool
     file_system: str
     source: str
+    is_shut_down: bool = False  # ext4 gave up on it: every call fails, but for what the kernel still remembers
 
 
 def read_mount_table() -> list[Mount]:
@@ -43,10 +48,10 @@ def _parse_line(line: str) -> Mount:
         device_number=os.makedev(int(major), int(minor)),
         root=decode(root),
         mountpoint=decode(mountpoint),
-        # The second list turns `ro` when ext4 gives up on a failing drive (errors=remount-ro).
-        read_only="ro" in options.split(",") or "ro" in super_options.split(","),
+        read_only="ro" in options.split(",") or not _READ_ONLY.isdisjoint(super_options.split(",")),
         file_system=file_system,
         source=decode(source),
+        is_shut_down="shutdown" in super_options.split(","),
     )
 
 
@@ -69,6 +74,12 @@ def covering(path: str, table: Sequence[Mount]) -> Mount | None:
     while path not in seen and path != "/":
         path = os.path.dirname(path)
     return seen.get(path)
+
+
+def mount_of(descriptor: int, table: Sequence[Mount]) -> Mount | None:
+    """Return the mount that an open file lies on; None if it is not in the table."""
+    mount_id = mount_id_of(descriptor)
+    return next((mount for mount in table if mount.mount_id == mount_id), None)
 
 
 def mount_id_of(descriptor: int) -> int | None:

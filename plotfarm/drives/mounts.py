@@ -11,9 +11,10 @@ from typing import Any
 import psutil
 
 from plotfarm.base.config.sections import Drives
-from plotfarm.drives.model import Drive, Verdict
+from plotfarm.drives.model import Drive, Verdict, has_uuid
 from plotfarm.drives.mount_table import Mount, covering, decode, read_mount_table, topmost
 from plotfarm.drives.patterns import matches_any
+from plotfarm.drives.reasons import Reason, Why
 
 _FSTAB = Path("/etc/fstab")
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -42,7 +43,7 @@ def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, s
     """Find the plot drives, and those that should be here and are not.
 
     `current` is the mountpoint of the configured plot drive; `known` holds the drives that were ever seen
-    here: identity -> (mountpoint, device). Both, and /etc/fstab, only add drives that are "not mounted".
+    here: identity -> (mountpoint, device). Both, and /etc/fstab, only add drives that are not mounted or replaced.
     """
     table = read_mount_table()
     names = device_names()
@@ -69,7 +70,7 @@ def natural_order() -> Callable[[Drive], Any]:
 
 
 def sort_out(
-    mounts: Sequence[Mount], system_disks: Mapping[int, str], names: Mapping[str, Sequence[str]]
+    mounts: Sequence[Mount], system_disks: Mapping[int, Reason], names: Mapping[str, Sequence[str]]
 ) -> tuple[list[Drive], list[Verdict]]:
     """Divide mounts that fit the patterns into drives and those to leave alone, with the reason.
 
@@ -79,16 +80,13 @@ def sort_out(
     passed_over: list[Verdict] = []
     seen: dict[int, str] = {}
     order = natural_order()
-    # A bind mount of part of a drive gives way to the mount of the whole.
-    for mount in sorted(mounts, key=lambda mount: (mount.root != "/", order(_drive(mount, names)))):
+    # A bind mount of part of a drive gives way to the mount of the whole, and one that is read-only to one that is not.
+    for mount in sorted(mounts, key=lambda mount: (mount.root != "/", mount.read_only, order(_drive(mount, names)))):
         drive = _drive(mount, names)
         if mount.device_number in system_disks:
-            passed_over.append(Verdict(drive, False, system_disks[mount.device_number]))
+            passed_over.append(Verdict(drive, Why(system_disks[mount.device_number])))
         elif mount.device_number in seen:
-            reason = f"the same file system as {seen[mount.device_number]}"
-            passed_over.append(Verdict(drive, False, reason))
-        elif mount.read_only:
-            passed_over.append(Verdict(drive, False, "mounted read-only"))
+            passed_over.append(Verdict(drive, Why(Reason.DUPLICATE, seen[mount.device_number])))
         else:
             seen[mount.device_number] = mount.mountpoint
             drives.append(drive)
@@ -96,13 +94,26 @@ def sort_out(
 
 
 def not_mounted(here: Iterable[Drive], expected: Iterable[Drive]) -> list[Verdict]:
-    """Return a verdict for each expected drive that is here neither by its identity nor at its place."""
-    places, identities = {drive.mountpoint for drive in here}, {drive.identity for drive in here}
+    """Return a verdict for each expected drive that is not here by its identity.
+
+    At its place may be another one. It was not replaced, as far as is known, if one of the two has no UUID: udev may
+    have forgotten it, or not know it yet.
+    """
+    drives = list(here)
+    identities = {drive.identity for drive in drives}
+    at_place = {drive.mountpoint: drive.identity for drive in drives}
+    gone: set[str] = set()
     missing: list[Verdict] = []
     for drive in expected:
-        if drive.mountpoint not in places and drive.identity not in identities:
-            places.add(drive.mountpoint)
-            missing.append(Verdict(drive, False, "not mounted"))
+        there = at_place.get(drive.mountpoint)
+        if drive.identity in identities:
+            continue
+        if there is None and drive.mountpoint not in gone:
+            gone.add(drive.mountpoint)
+            missing.append(Verdict(drive, Why(Reason.NOT_MOUNTED)))
+        elif there is not None and has_uuid(there) and has_uuid(drive.identity):
+            missing.append(Verdict(drive, Why(Reason.WRONG_DRIVE, there)))
+            identities.add(drive.identity)
     return missing
 
 
@@ -156,8 +167,8 @@ def _directory(path: Path, table: Sequence[Mount]) -> Drive:
     return Drive(place, device, f"directory:{place}", number, kind, directory_mode=True)
 
 
-def _system_disks(table: Sequence[Mount]) -> dict[int, str]:
-    reasons = {str(_CHECKOUT): "on the disk that holds this program", "/": "on the system disk"}
+def _system_disks(table: Sequence[Mount]) -> dict[int, Reason]:
+    reasons = {str(_CHECKOUT): Reason.PROGRAM_DISK, "/": Reason.SYSTEM_DISK}
     covers = {covering(path, table): reason for path, reason in reasons.items()}
     return {mount.device_number: reason for mount, reason in covers.items() if mount is not None}
 

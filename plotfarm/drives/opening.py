@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from plotfarm.drives.file_system_uuid import is_another_file_system
 from plotfarm.drives.model import MARKER, Drive, DriveUnusable
 from plotfarm.drives.mount_table import Mount, mount_id_of, read_mount_table
+from plotfarm.drives.reasons import Reason, Why, why_of_error
 
 
 def open_mounted(drive: Drive, table: Sequence[Mount] | None = None) -> int:
@@ -25,15 +26,15 @@ def open_mounted(drive: Drive, table: Sequence[Mount] | None = None) -> int:
     try:
         directory = os.open(drive.mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise DriveUnusable(drive.mountpoint, f"cannot be opened: {error.strerror}") from None
+        raise DriveUnusable(drive.mountpoint, why_of_error(error)) from None
     try:
         # Read after the open: the mount behind the descriptor must still be in the table then.
         problem = _wrong_place(drive, directory, table)
-        if problem:
+        if problem is not None:
             raise DriveUnusable(drive.mountpoint, problem)
     except OSError as error:
         os.close(directory)
-        raise DriveUnusable(drive.mountpoint, f"{error.strerror}") from None
+        raise DriveUnusable(drive.mountpoint, why_of_error(error)) from None
     except BaseException:
         os.close(directory)
         raise
@@ -69,18 +70,18 @@ def _is_same_directory(one: int, other: int) -> bool:
     return mount_id_of(one) == mount_id_of(other)
 
 
-def _wrong_place(drive: Drive, directory: int, table: Sequence[Mount] | None) -> str:
+def _wrong_place(drive: Drive, directory: int, table: Sequence[Mount] | None) -> Why | None:
     if drive.directory_mode:
-        return "" if _has_marker(directory) else f"not a drive: the marker file {MARKER} is not there"
+        return None if _has_marker(directory) else Why(Reason.NO_MARKER)
     # By the mount's id and not by st_dev: on btrfs that differs from the number in the mount table.
     mount_id = mount_id_of(directory)
     for mount in table if table is not None else read_mount_table():
         if mount.mount_id == mount_id:
             if mount.mountpoint != drive.mountpoint:
-                return "not mounted"
+                return Why(Reason.NOT_MOUNTED)
             is_other = mount.device_number != drive.device_number or is_another_file_system(drive, directory, mount)
-            return "another drive is mounted there now" if is_other else ""
-    return "not mounted"
+            return Why(Reason.WRONG_DRIVE) if is_other else None
+    return Why(Reason.NOT_MOUNTED)
 
 
 def _has_marker(directory: int) -> bool:

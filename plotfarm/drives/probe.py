@@ -24,7 +24,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -32,6 +32,7 @@ from plotfarm.base.units import format_duration
 from plotfarm.drives.asking import ask_drive, ask_for_plots, part_of
 from plotfarm.drives.model import Drive, Reading, lock_name
 from plotfarm.drives.mount_table import Mount, read_mount_table
+from plotfarm.drives.reasons import Reason, Why, why_of_json
 
 if TYPE_CHECKING:
     from plotfarm.drives.inventory import Inventory
@@ -60,7 +61,7 @@ def probe(
     asked = [drive for drive in drives if drive.identity not in leave_out]
     answered = iter(_probe(asked, names, deadline_seconds, lock_directory, plots) if asked else ())
     return [
-        Reading(drive, "not asked", was_asked=False) if drive.identity in leave_out else next(answered)
+        Reading(drive, Why(Reason.NOT_ASKED), was_asked=False) if drive.identity in leave_out else next(answered)
         for drive in drives
     ]
 
@@ -86,7 +87,8 @@ def _probe(
         os.close(reading_end)
     # A helper that still hangs is left to itself: waiting for it could take for ever.
     os.waitpid(helper, 0 if ended else os.WNOHANG)
-    silent = "the probe broke down" if ended else f"not answering within {format_duration(deadline_seconds)}"
+    in_vain = Why(Reason.NOT_ANSWERING, format_duration(deadline_seconds))
+    silent = Why(Reason.PROBE_BROKEN) if ended else in_vain
     readings = [_reading(drive, answers.get(index), silent) for index, drive in enumerate(drives)]
     if plots is None:
         return readings
@@ -119,19 +121,21 @@ def _listen(reading_end: int, deadline: float) -> tuple[dict[int, dict[str, Any]
     return answers, ended
 
 
-def _reading(drive: Drive, answer: Mapping[str, Any] | None, silent: str) -> Reading:
+def _reading(drive: Drive, answer: Mapping[str, Any] | None, silent: Why) -> Reading:
     if answer is None:
         return Reading(drive, silent)
     if answer.get(_WAITING):
-        return Reading(drive, "not answering (an earlier probe of it still hangs)")
-    facts = {name: value for name, value in answer.items() if name not in ("count", "parts")}
-    return Reading(drive, **facts, parts=tuple(part_of(carried) for carried in answer.get("parts", ())))
+        return Reading(drive, Why(Reason.PROBE_HANGS))
+    facts = {name: value for name, value in answer.items() if name not in ("count", "parts", "problem")}
+    problem = why_of_json(answer["problem"]) if "problem" in answer else None
+    return Reading(drive, problem, **facts, parts=tuple(part_of(carried) for carried in answer.get("parts", ())))
 
 
 def _with_plots(reading: Reading, count: Mapping[str, Any]) -> Reading:
     if "counts" not in count:
-        why = count.get("uncounted") or reading.problem or "its plots could not be counted in time"
-        return replace(reading, uncounted=why)
+        if "uncounted" in count:
+            return replace(reading, uncounted=why_of_json(count["uncounted"]))
+        return replace(reading, uncounted=reading.problem or Why(Reason.NOT_COUNTED_IN_TIME))
     return replace(
         reading,
         counts={(kind, k): files for kind, k, files in count["counts"]},
@@ -248,7 +252,7 @@ def _ask(helper: _Helper, work: _Work, index: int) -> None:
                 return
             facts = ask_drive(helper.drives[index], helper.names, work.table)
     except OSError as error:
-        facts = {"problem": f"its probe lock cannot be opened: {error.strerror}"}
+        facts = {"problem": asdict(_no_lock(error))}
     _answer(helper, work, index, **facts)
     if helper.known is not None:
         work.to_count.append(index)
@@ -258,13 +262,17 @@ def _count(helper: _Helper, work: _Work, index: int) -> None:
     drive, until = helper.drives[index], helper.deadline - _LAST_WORDS_SECONDS
     known = (helper.known or {}).get(drive.identity, {})
     elsewhere = {*(mount.mountpoint for mount in work.table), *(other.mountpoint for other in helper.drives)}
-    busy = {"uncounted": "an earlier count of its plots is still under way"}
+    busy = {"uncounted": asdict(Why(Reason.COUNT_UNDER_WAY))}
     try:
         with _turn(helper, work, index, "count", count=busy):
             for count in ask_for_plots(drive, known, elsewhere, work.table, until):
                 _answer(helper, work, index, count=count)
     except OSError as error:
-        _answer(helper, work, index, count={"uncounted": f"its lock cannot be opened: {error.strerror}"})
+        _answer(helper, work, index, count={"uncounted": asdict(_no_lock(error))})
+
+
+def _no_lock(error: OSError) -> Why:
+    return Why(Reason.PROBE_BROKEN, f"its lock cannot be opened: {error.strerror}")
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.memory_trouble import NewerMemoryError, met
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.checks import check
 from plotfarm.notify.outbox import Outbox
 
 
@@ -25,10 +26,14 @@ def tell(script: str, trouble: str, config: Config) -> None:
             facts = {"script": script, "why": trouble}
             failed = Condition("job_failed", script, Severity.CRITICAL, facts, patience)
             exposed = Condition("config_readable", str(config.path), Severity.WARNING, {"path": str(config.path)})
-            found = [*([failed] if trouble else []), *([exposed] if is_exposed(config) else [])]
-            found += memory_conditions(script)
-            looked_at = [("job_failed", script), ("memory_unusable", script), ("config_readable", str(config.path))]
-            Teller(config, state.database).see(found, looked_at)
+            memory = memory_conditions(script)
+            Teller(config, state.database).evaluate(
+                [
+                    check(["job_failed"], [failed] if trouble else [], about=[script]),
+                    check(["memory_unusable"], memory, about=[script]),
+                    check(["config_readable"], [exposed] if is_exposed(config) else [], about=[str(config.path)]),
+                ]
+            )
         if Outbox(state.database).has_due(time.time()):
             start_delivery(config)
     finally:

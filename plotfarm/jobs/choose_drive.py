@@ -20,6 +20,7 @@ from plotfarm.jobs.stale_parts import remove_stale_parts
 from plotfarm.jobs.stock import take_stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.reports import explain as words
+from plotfarm.reports import reasons
 
 _LOG = logging.getLogger(__name__)
 
@@ -94,6 +95,6 @@ def _carry_out(choice: Choice, config: Config) -> bool:
 def no_drive(choice: Choice) -> str:
     """Return the message for the day when no drive can take a plot."""
     if not choice.verdicts:
-        return words.NO_DRIVES
-    reasons = words.reasons_in_short(choice.verdicts)
-    return f"no drive can take a plot ({reasons}): add or empty a drive; drive_manager.py --explain shows each"
+        return reasons.NO_DRIVES
+    counted = reasons.counted(choice.verdicts)
+    return f"no drive can take a plot ({counted}): add or empty a drive; drive_manager.py --explain shows each"

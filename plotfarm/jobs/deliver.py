@@ -11,6 +11,7 @@ from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.alerts import Key
 from plotfarm.notify.channels import Result, configured_channels
+from plotfarm.notify.checks import check
 from plotfarm.notify.delivery import Delivered, deliver
 
 
@@ -20,14 +21,15 @@ def send_waiting(config: Config) -> int:
     try:
         teller = Teller(config, state.database)
         refusals, settled = refused_recipients(deliver(config, state.database))
-        teller.see(refusals, settled | _former(teller.told(), config))
+        settled |= _former(teller.told(), config)
+        teller.evaluate([check(["channel_refuses"], refusals, about=settled)])
         deliver(config, state.database)
     finally:
         state.close()
     return 0
 
 
-def refused_recipients(delivered: list[Delivered]) -> tuple[list[Condition], set[Key]]:
+def refused_recipients(delivered: list[Delivered]) -> tuple[list[Condition], set[str]]:
     """Return a condition for each recipient whose last message was refused, and what is known of all of them."""
     last = {(one.row.channel, one.row.recipient): one.outcome for one in delivered
             if one.outcome.result is not Result.TRY_AGAIN}  # fmt: skip
@@ -36,15 +38,15 @@ def refused_recipients(delivered: list[Delivered]) -> tuple[list[Condition], set
                   {"channel": channel, "recipient": recipient, "why": outcome.why})
         for (channel, recipient), outcome in last.items() if outcome.result is Result.REFUSED
     ]  # fmt: skip
-    return refusals, {("channel_refuses", f"{channel}: {recipient}") for channel, recipient in last}
+    return refusals, {f"{channel}: {recipient}" for channel, recipient in last}
 
 
-def _former(told: Iterable[Key], config: Config) -> set[Key]:
+def _former(told: Iterable[Key], config: Config) -> set[str]:
     """Return the refusals of recipients who are not in the configuration any more: they would stand for ever."""
     channels, problems = configured_channels(config)
     present = {f"{channel.name}: {recipient}" for channel in channels for recipient in channel.recipients()}
     not_known = tuple(f"{problem.channel}: " for problem in problems)
-    return {(kind, about) for kind, about in told
+    return {about for kind, about in told
             if kind == "channel_refuses" and about not in present and not about.startswith(not_known)}  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.locks import Lock, LockBusy
 from plotfarm.base.state import Room, State, Transfer, TransferOutcome
 from plotfarm.base.units import format_bytes
-from plotfarm.drives.choose import in_order, judge
+from plotfarm.drives.choose import in_order, judge, room_in_all
 from plotfarm.drives.model import NO_FILE, Arrival, Drive, Reading, Verdict
 from plotfarm.drives.mounts import Survey, as_mountpoint, survey
 from plotfarm.drives.offlined import is_offlined, read_offlined
@@ -28,6 +28,7 @@ from plotfarm.jobs.stale_parts import remove_parts
 from plotfarm.plots import formats
 from plotfarm.plots.names import escaped, refuse_name
 from plotfarm.plots.parts import FoundPart, PartFacts, new_arrival_id, parse_part_name
+from plotfarm.reports import reasons
 from plotfarm.transfer.disk import Site
 from plotfarm.transfer.effects import (
     Placement,
@@ -129,7 +130,7 @@ class DriveStorage:
         usable = [verdict for verdict in verdicts if verdict.usable]
         resumable = self._resumable_drives(size, verdicts, view)
         free = sum(not verdict.busy for verdict in usable) + len(resumable)
-        plots = sum(verdict.room_plots for verdict in usable) + len(resumable)
+        plots = room_in_all(usable) + len(resumable)
         detail = "" if plots else _no_room(size, verdicts, view.survey, frozenset())
         if detail:
             _LOG.warning("Asked for room: %s", detail)
@@ -418,10 +419,13 @@ def _site(drive: Drive) -> Site:
 
 def _no_room(size: int, verdicts: Sequence[Verdict], found: Survey, excluded: frozenset[str]) -> str:
     """Say why no drive can take the plot, drives with the same reason together."""
-    reasons: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for verdict in (*verdicts, *found.passed_over):
-        why = "it just failed" if verdict.drive.identity in excluded else verdict.why
-        why = "a plot is arriving there" if verdict.usable and verdict.busy else why
-        reasons.setdefault(why, []).append(verdict.drive.name)
-    listed = "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+        why = reasons.briefly(verdict, size)
+        if verdict.usable and verdict.busy:
+            why = "a plot is arriving there"
+        elif verdict.drive.identity in excluded:
+            why = "it just failed"
+        by_reason.setdefault(why, []).append(verdict.drive.name)
+    listed = "; ".join(f"{', '.join(names)}: {why}" for why, names in by_reason.items())
     return f"no drive can take {format_bytes(size)} now ({listed or 'there is no plot drive: check [drives]'})"

@@ -54,7 +54,7 @@ def _drive_facts(
     identity = verdict.drive.identity
     reading = stock.readings.get(identity)
     counts = reading.counts if reading else None
-    size, uncounted = (reading.plot_bytes, reading.uncounted) if reading else (0, "")
+    size, uncounted = (reading.plot_bytes, reading.uncounted) if reading else (0, None)
     speed = fast.get(verdict.drive.mountpoint)
     return DriveFacts(verdict, healths.get(identity), counts, size, uncounted, speed)
 
@@ -69,8 +69,9 @@ def _with_chia(facts: FarmFacts, config: Config) -> FarmFacts:
     size: int | Unknown = sum(drive.plot_bytes for drive in counted)
     if said.bytes is not None:
         size = said.bytes
-    elif said.plots and not counted:
-        size = Unknown("Chia's log does not say it, and no plot drive could be counted")
+    elif said.plots and not size:
+        where = "no plots were found on the plot drives" if counted else "no plot drive could be counted"
+        size = Unknown(f"Chia's log does not say it, and {where}")
     return replace(facts, chia_plots=said.plots, chia_bytes=size)
 
 

@@ -10,11 +10,12 @@ from plotfarm.base.state import State
 from plotfarm.drives.conditions import unfit
 from plotfarm.drives.model import Drive
 from plotfarm.drives.quarantine import Quarantine, Quarantined
+from plotfarm.drives.reasons import Why
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.notify.alerts import AlertBook
 
 
-def unfit_drives(config: Config, state: State) -> dict[str, str]:
+def unfit_drives(config: Config, state: State) -> dict[str, Why]:
     """Return identity -> reason for each drive that is failing or much too hot by its last reading."""
     told = AlertBook(state.database).standing().values()
     hot = [one.condition for one in told if one.condition.kind == "hot" and one.told is not None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from plotfarm.base.condition import Condition, Severity
@@ -16,47 +17,69 @@ from plotfarm.drives.choose import Choice
 from plotfarm.drives.conditions import (
     GROWTH_SECONDS,
     HEALTH_KINDS,
-    PRESENCE_KINDS,
+    OFFLINE_KINDS,
     QUARANTINE_KINDS,
     SPEED_KINDS,
     Facts,
     health_conditions,
-    presence_conditions,
+    is_surely_failing,
+    offline_conditions,
     quarantine_conditions,
     speed_conditions,
 )
 from plotfarm.drives.inventory import Inventory
+from plotfarm.drives.model import Drive
 from plotfarm.drives.offlined import read_offlined, take_offline
+from plotfarm.drives.presence import PRESENCE_KINDS, drives_in_order, presence_conditions
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
 from plotfarm.jobs.fitness import quarantined_drives
 from plotfarm.jobs.plot_formats import tell_of_lost_formats
 from plotfarm.jobs.plot_room import filling, filling_up
 from plotfarm.jobs.server import server_name
-from plotfarm.jobs.stock import Stock, take_stock
+from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller
-from plotfarm.reports import explain as words
+from plotfarm.notify.checks import Check, check
+from plotfarm.reports import reasons
 
 _LOG = logging.getLogger(__name__)
 _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
-_EVERY_RUN = (*PRESENCE_KINDS, *QUARANTINE_KINDS, "no_drive", "filling", "system_disk")
-_WITH_HEALTH = (*HEALTH_KINDS, *SPEED_KINDS, "chia_difference", "chia_not_listed", "chia_unreadable")
+_CHIA_KINDS = ("chia_difference", "chia_not_listed", "chia_unreadable")
 
 
 def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_health: bool) -> None:
     """Tell of what is wrong; `with_health` also reads the drives' health and what Chia says."""
-    found = [
-        *_absences(config, state, stock),
-        *_lost_data(state, stock),
-        *_no_drive(stock.choice),
-        *_filling(state, config.plotter.warn_hours_left),
-        *_full_system_disks(config),
-    ]
-    looked_at: tuple[str, ...] = _EVERY_RUN
+    checks = []
     if with_health:
-        found += [*_illnesses(config, state, stock, teller), *_what_chia_says(config, stock)]
-        looked_at += _WITH_HEALTH
-    teller.see(found, looked_at)
+        ill = _illnesses(config, state, stock, teller)
+        kinds = (*HEALTH_KINDS, *OFFLINE_KINDS, *SPEED_KINDS)
+        checks.append(check(kinds, ill, well=_whose_health_is_known(state, stock)))
+        checks.append(check(_CHIA_KINDS, _what_chia_says(config, stock)))
+        stock = decide_again(config, state, stock)  # so that all speak of the same health
+    checks += [
+        *_of_drives(config, state, stock),
+        check(["filling"], _filling(state, config.plotter.warn_hours_left)),
+        check(["system_disk"], _full_system_disks(config)),
+    ]
+    teller.evaluate(checks)
+
+
+def standing(config: Config, state: State, stock: Stock, teller: Teller) -> list[Condition]:
+    """Return what the owner should know of now, for reports: of the drives as they are in `stock`."""
+    checks, told = _of_drives(config, state, stock), teller.told()
+    elsewhere = [condition for key, condition in told.items() if not any(one.covers(key) for one in checks)]
+    here = [condition for one in checks for condition in one.found]
+    here = [one for one in here if (one.kind, one.about) in told or not one.patience_seconds]
+    return sorted(elsewhere + here, key=lambda one: (one.kind, one.about))
+
+
+def _of_drives(config: Config, state: State, stock: Stock) -> list[Check]:
+    """Look at what was read of the drives: nothing is asked again."""
+    return [
+        _presence(config, state, stock),
+        check(QUARANTINE_KINDS, _lost_data(state, stock)),
+        _no_drive(stock.choice),
+    ]
 
 
 def tell_of_arrivals(config: Config, state: State, teller: Teller) -> None:
@@ -91,12 +114,16 @@ def tell_of_change(config: Config, state: State, stock: Stock, teller: Teller) -
     teller.tell(mails.plot_drive_changed(facts, previous, stock.choice.current))
 
 
-def _absences(config: Config, state: State, stock: Stock) -> list[Condition]:
+def _presence(config: Config, state: State, stock: Stock) -> Check:
+    """Look which drives are gone or cannot be used.
+
+    That one is back is said only of a drive that is there: not of one that was taken offline, or has other trouble now.
+    """
+    verdicts, offlined = stock.choice.verdicts, read_offlined(config.paths.state)
     plots = {identity: count.plots for identity, count in Inventory(state.database).last_counts().items()}
-    return presence_conditions(
-        stock.choice.verdicts, state.known_drives(), plots, HealthRecords(state.database).latest(),
-        read_offlined(config.paths.state), config.watch,
-    )  # fmt: skip
+    healths = HealthRecords(state.database).latest()
+    found = presence_conditions(verdicts, state.known_drives(), plots, healths, offlined, config.watch)
+    return check(PRESENCE_KINDS, found, well=drives_in_order(verdicts))
 
 
 def _lost_data(state: State, stock: Stock) -> list[Condition]:
@@ -106,11 +133,12 @@ def _lost_data(state: State, stock: Stock) -> list[Condition]:
     return quarantine_conditions(drives, quarantined_drives(state, drives), healths)
 
 
-def _no_drive(choice: Choice) -> list[Condition]:
+def _no_drive(choice: Choice) -> Check:
+    """Look whether any drive can take a plot."""
     if choice.chosen is not None:
-        return []
-    reasons = words.reasons_in_short(choice.verdicts) if choice.verdicts else "no plot drive was found"
-    return [Condition("no_drive", "drives", Severity.CRITICAL, {"reasons": reasons})]
+        return check(["no_drive"], [])
+    counted = reasons.counted(choice.verdicts) if choice.verdicts else "no plot drive was found"
+    return check(["no_drive"], [Condition("no_drive", "drives", Severity.CRITICAL, {"reasons": counted})])
 
 
 def _filling(state: State, warn_hours_left: float) -> list[Condition]:
@@ -144,14 +172,29 @@ def _illnesses(config: Config, state: State, stock: Stock, teller: Teller) -> li
     found = health_conditions(drives, healths, dated, standing, config.smart)
     found += speed_conditions(drives, speeds(state.transfers(limit=JUDGED_ARRIVALS)), healths)
     if config.smart.offline_failing:
-        failing = {one.about for one in found if one.kind == "failing" and one.severity is Severity.CRITICAL}
-        for drive in (drive for drive in drives if drive.identity in failing):
-            try:
-                if take_offline(config.paths.state, config.paths.locks, drive, time.time()):
-                    _LOG.warning("%s is failing and was taken offline ([smart] offline_failing)", drive.mountpoint)
-            except PlotfarmError as error:
-                _LOG.error("%s is failing and cannot be taken offline: %s", drive.mountpoint, error)
+        _take_offline(
+            config, [drive for drive in drives if is_surely_failing(healths.get(drive.identity), config.smart)]
+        )
+    found += offline_conditions(drives, healths, read_offlined(config.paths.state), standing, config.smart)
     return found
+
+
+def _take_offline(config: Config, drives: Sequence[Drive]) -> None:
+    for drive in drives:
+        try:
+            if take_offline(config.paths.state, config.paths.locks, drive, time.time()):
+                undo = f"to undo it: offline_failing = False, then drive_manager.py -on {drive.name}"
+                _LOG.warning(
+                    "%s is failing and was taken offline ([smart] offline_failing); %s", drive.mountpoint, undo
+                )
+        except PlotfarmError as error:
+            _LOG.error("%s is failing and cannot be taken offline: %s", drive.mountpoint, error)
+
+
+def _whose_health_is_known(state: State, stock: Stock) -> set[str]:
+    """Return the drives that are here and whose SMART data could be read, or never was there."""
+    healths = HealthRecords(state.database).latest()
+    return {identity for identity in stock.readings if (health := healths.get(identity)) is None or not health.problem}
 
 
 def _what_chia_says(config: Config, stock: Stock) -> list[Condition]:

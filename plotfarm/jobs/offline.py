@@ -17,6 +17,7 @@ from plotfarm.drives import offlined
 from plotfarm.drives.model import Drive
 from plotfarm.drives.mounts import as_mountpoint, survey
 from plotfarm.drives.quarantine import Quarantine, Quarantined
+from plotfarm.drives.reasons import Reason
 from plotfarm.drives.reservations import Reservations
 from plotfarm.plots.names import escaped
 
@@ -30,6 +31,7 @@ class _Farm:
 
     mounted: Sequence[Drive]
     missing: Sequence[Drive]  # those that should be here
+    replaced: Sequence[Drive]  # those of them that have another file system at their place
     serials: Mapping[str, str]  # by identity
     disks: Mapping[str, str]  # the whole disk behind a drive, by identity
     quarantined: Mapping[str, Quarantined]  # by identity; only of what is mounted
@@ -46,8 +48,11 @@ def take_offline(config: Config, what: str) -> int:
     refuse_network_directory(config.paths.locks)
     farm = _look_around(config, what)
     take_over(config, farm.mounted)
-    if not farm.named(what, farm.mounted) and farm.named(what, farm.missing):
-        raise PlotfarmError(f"'{escaped(what)}' is not mounted: {offlined.listed(farm.mounted)}")
+    if not farm.named(what, farm.mounted):
+        if any(drive.identity == what for drive in farm.replaced):
+            return _forget(config, what, farm)
+        if farm.named(what, farm.missing):
+            raise PlotfarmError(f"'{escaped(what)}' is not mounted: {offlined.listed(farm.mounted)}")
     drive = farm.find(what, farm.mounted)
     if not offlined.take_offline(config.paths.state, config.paths.locks, drive, time.time()):
         _say(f"{_shown(drive)} is offline already.", _YELLOW)
@@ -62,6 +67,14 @@ def take_offline(config: Config, what: str) -> int:
         when = "once that plot is there" if arriving else "at its next run"
         sentences.append(f"drive_manager.py chooses another plot drive {when}.")
     _say(" ".join(sentences), _YELLOW)
+    return 0
+
+
+def _forget(config: Config, identity: str, farm: _Farm) -> int:
+    """Look no more for a drive that another one has replaced, until it is mounted and brought online."""
+    drive = next(drive for drive in farm.replaced if drive.identity == identity)
+    offlined.take_offline(config.paths.state, config.paths.locks, drive, time.time())
+    _say(f"{_shown(drive)} is not looked for any more: another drive has its place.", _YELLOW)
     return 0
 
 
@@ -164,8 +177,9 @@ def _look_around(config: Config, what: str) -> _Farm:
     # Also what is mounted and passed over for now: a failing drive that turned read-only.
     mounted = [*seen.drives, *(one for one in others if one.device_number and one.device_number not in numbers)]
     missing = [drive for drive in others if not drive.device_number]
+    replaced = [each.drive for each in seen.passed_over if each.why.reason is Reason.WRONG_DRIVE]
     disks = {drive.identity: disk_of(drive) for drive in mounted} if what.startswith("/dev/") else {}
-    return _Farm(mounted, missing, serials, disks, quarantined)
+    return _Farm(mounted, missing, replaced, serials, disks, quarantined)
 
 
 def _shown(drive: Drive) -> str:

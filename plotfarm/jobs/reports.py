@@ -14,8 +14,9 @@ from plotfarm.base.units import DAY_SECONDS, format_duration
 from plotfarm.drives.inventory import Inventory
 from plotfarm.jobs.drive_health import read_drives
 from plotfarm.jobs.farm_facts import gather
+from plotfarm.jobs.look_after import standing
 from plotfarm.jobs.server import server_name
-from plotfarm.jobs.stock import Stock, take_stock
+from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller, on_its_way
 from plotfarm.reports import plot_report as plot_words
 from plotfarm.reports import temperatures as temperature_words
@@ -30,7 +31,8 @@ def plot_report(config: Config, as_json: bool = False) -> int:
     current = [identity for identity, reading in stock.readings.items()
                if reading.drive.mountpoint == stock.choice.current]  # fmt: skip
     healths = read_drives(config, state, stock, only=current)
-    facts = gather(config, state, stock, healths, Teller(config, state.database).told().values())
+    stock = decide_again(config, state, stock)
+    facts = gather(config, state, stock, healths, standing(config, state, stock, Teller(config, state.database)))
     state.close()
     print(plot_words.as_json(facts) if as_json else plot_words.as_text(facts, wants_colour(sys.stdout)))  # noqa: T201
     return 0
@@ -109,6 +111,6 @@ def _count(config: Config, state: State) -> Stock:
 def _all_facts(config: Config, state: State) -> FarmFacts:
     """Return everything, with the health of every drive read now."""
     stock = _count(config, state)
-    return gather(
-        config, state, stock, read_drives(config, state, stock), Teller(config, state.database).told().values()
-    )
+    healths = read_drives(config, state, stock)
+    stock = decide_again(config, state, stock)
+    return gather(config, state, stock, healths, standing(config, state, stock, Teller(config, state.database)))

@@ -12,6 +12,7 @@ from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.checks import check
 from plotfarm.transfer.outcomes import Failure
 
 _WAITS_SECONDS = 3 * 3600.0  # for so long a plot waits for the NAS that may have it, before that is an alert
@@ -40,20 +41,25 @@ def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller, plots: str
     A NAS that this run did not need is neither well nor ill. `plots`: which plots these are.
     """
     patience = config.watch.trouble_minutes * 60
-    conditions = [
+    silent = [
         Condition("nas_unavailable", host, Severity.CRITICAL, {"nas": host, "why": why}, patience)
         for host, why in trouble.silent.items()
     ]
+    stuck = []
     if trouble.stuck:
         facts: Mapping[str, str | int] = {
             "host": socket.gethostname(), "why": trouble.why, "waiting": len(trouble.stuck),
             "bytes": sum(trouble.stuck.values()),
         }  # fmt: skip
-        conditions.append(Condition("not_sent", plots, Severity.WARNING, facts, patience))
-    conditions += _waiting_for_nas(trouble)
+        stuck.append(Condition("not_sent", plots, Severity.WARNING, facts, patience))
     asked = {*trouble.reached, *trouble.silent}
-    about_nas = [(kind, host) for host in asked for kind in ("nas_unavailable", "waits_for_nas")]
-    teller.see(conditions, [("not_sent", plots), *about_nas])
+    teller.evaluate(
+        [
+            check(["not_sent"], stuck, about=[plots]),
+            check(["nas_unavailable"], silent, about=asked),
+            check(["waits_for_nas"], _waiting_for_nas(trouble), about=asked | set(trouble.waiting_for)),
+        ]
+    )
 
 
 def _waiting_for_nas(trouble: Trouble) -> list[Condition]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives.choose import Choice, arriving_plot_bytes, judge, select
-from plotfarm.drives.model import Reading
+from plotfarm.drives.model import Arrival, Reading, Verdict
 from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
 from plotfarm.drives.offlined import read_offlined
 from plotfarm.drives.probe import probe
+from plotfarm.drives.reasons import Reason
 from plotfarm.drives.reservations import Reservations
 from plotfarm.jobs.fitness import quarantined_drives, unfit_drives
 
@@ -24,15 +25,36 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
+class View:
+    """What was seen of the drives at one moment, before anything was decided."""
+
+    survey: Survey
+    readings: tuple[Reading, ...]
+    arrivals: tuple[Arrival, ...]
+    current: str  # mountpoint of the configured plot drive; "" if none is
+    plot_bytes: int
+
+
+@dataclass(frozen=True)
 class Stock:
     """What was found at one moment: every drive's answer, and the choice that was made from them."""
 
     choice: Choice
     readings: Mapping[str, Reading]  # by identity; only of drives that are mounted
+    view: View | None = None  # None: it was made of values
 
 
 def take_stock(config: Config, state: State, inventory: Inventory | None = None) -> Stock:
     """Look at every drive once and decide which one comes next; with `inventory` also count the plots on them."""
+    return _decide(config, state, _look(config, state, inventory))
+
+
+def decide_again(config: Config, state: State, stock: Stock) -> Stock:
+    """Return the same with what is known by now of the drives' health and of what is offline; none is asked again."""
+    return _decide(config, state, stock.view) if stock.view is not None else stock
+
+
+def _look(config: Config, state: State, inventory: Inventory | None) -> View:
     current = as_mountpoint(config.plotting_drives.current_plotting_drive)
     reservations = Reservations(config.paths.locks)
     with reservations.mutex():
@@ -49,22 +71,34 @@ def take_stock(config: Config, state: State, inventory: Inventory | None = None)
             *(transfer.bytes for transfer in newest_stored(state)),
         ]
     )
+    return View(seen, tuple(readings), tuple(arrivals), current, size)
+
+
+def _decide(config: Config, state: State, view: View) -> Stock:
+    drives, current = view.survey.drives, view.current
+    offlined = read_offlined(config.paths.state)
     verdicts = judge(
-        readings,
-        arrivals,
-        read_offlined(config.paths.state),
-        size,
+        view.readings,
+        view.arrivals,
+        offlined,
+        view.plot_bytes,
         config.drives.minimum_free_bytes,
         unfit_drives(config, state),
-        quarantined_drives(state, seen.drives),
+        quarantined_drives(state, drives),
     )
-    on_current = {drive.identity for drive in seen.drives if drive.mountpoint == current}
-    arriving = any(arrival.alive and arrival.identity in on_current for arrival in arrivals)
-    chosen = select(verdicts, config.drives.policy, current, arriving)
+    on_current = {drive.identity for drive in drives if drive.mountpoint == current}
+    arriving = any(arrival.alive and arrival.identity in on_current for arrival in view.arrivals)
+    selected = select(verdicts, config.drives.policy, current, arriving)
+    passed_over = [verdict for verdict in view.survey.passed_over if not _is_given_up(verdict, offlined)]
     order = natural_order()
-    every = sorted([*verdicts, *seen.passed_over], key=lambda verdict: order(verdict.drive))
-    choice = Choice(current, chosen, tuple(every), config.drives.policy, size, arriving)
-    return Stock(choice, {reading.drive.identity: reading for reading in readings})
+    every = sorted([*verdicts, *passed_over], key=lambda verdict: order(verdict.drive))
+    choice = Choice(current, selected, tuple(every), config.drives.policy, view.plot_bytes, arriving)
+    return Stock(choice, {reading.drive.identity: reading for reading in view.readings}, view)
+
+
+def _is_given_up(verdict: Verdict, offlined: Collection[str]) -> bool:
+    """Tell whether the owner has said that a drive was replaced on purpose."""
+    return verdict.why.reason is Reason.WRONG_DRIVE and verdict.drive.identity in offlined
 
 
 def newest_stored(state: State) -> list[Transfer]:

@@ -16,6 +16,7 @@ from plotfarm.base.database import Database
 from plotfarm.jobs.server import server_name
 from plotfarm.notify import policy
 from plotfarm.notify.alerts import AlertBook, Changes, Key, compare
+from plotfarm.notify.checks import Check, check, looked_at, over_silently
 from plotfarm.notify.message import Message
 from plotfarm.notify.outbox import Outbox
 
@@ -36,11 +37,18 @@ class Teller:
         """Return the conditions that were told of and are not over, by (kind, about)."""
         return {key: one.condition for key, one in self._book.standing().items() if one.told is not None}
 
-    def see(self, conditions: Iterable[Condition], looked_at: Collection[str | Key]) -> None:
-        """Tell of the conditions that begin, and of those that were `looked_at` (as in alerts.compare) and are over."""
-        present, messages = list(conditions), list[Message]()
+    def see(self, conditions: Iterable[Condition], kinds: Collection[str]) -> None:
+        """Evaluate one check that looks for these kinds."""
+        self.evaluate([check(kinds, conditions)])
+
+    def evaluate(self, checks: Sequence[Check]) -> None:
+        """Tell of what the checks found and begins, and of what they found before and is over."""
+        present, messages = [condition for one in checks for condition in one.found], list[Message]()
         for _ in range(_TRIES):
-            changes = compare(self._book.standing(), present, looked_at, time.time())
+            standing = self._book.standing()
+            changes = compare(
+                standing, present, looked_at(checks, standing), time.time(), over_silently(checks, standing)
+            )
             if not changes:
                 return
             messages = self._in_words(changes)

@@ -79,12 +79,16 @@ def _row(standing: Standing) -> tuple[str | float | None, ...]:
 
 
 def compare(
-    standing: Mapping[Key, Standing], conditions: Iterable[Condition], looked_at: Collection[str | Key], now: float
+    standing: Mapping[Key, Standing],
+    conditions: Iterable[Condition],
+    looked_at: Collection[str | Key],
+    now: float,
+    silently: Collection[Key] = (),
 ) -> Changes:
     """Return what is different from what stood before.
 
     `conditions` is all that is so now of what is in `looked_at`: kinds, or single (kind, about). What was not
-    examined does not clear.
+    examined does not clear; of what is in `silently` nobody is told that it is over.
     A condition is told when it has stood for its patience, when it becomes more serious, and again after each
     `repeat_seconds`; its facts may change silently. If the clock was set back, the waiting begins anew.
     """
@@ -99,7 +103,7 @@ def compare(
         if after != before:
             kept[key] = after
     gone = [key for key in standing if key not in present and (key[0] in looked_at or key in looked_at)]
-    cleared = [standing[key].condition for key in gone if standing[key].told is not None]
+    cleared = [standing[key].condition for key in gone if standing[key].told is not None and key not in silently]
     return Changes(raised, cleared, kept, gone, standing)
 
 

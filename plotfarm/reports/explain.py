@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import os
 import textwrap
-import time
 from collections.abc import Sequence
 from typing import TextIO
 
 from plotfarm.base.units import format_bytes
-from plotfarm.drives.choose import IN_QUARANTINE, Choice
+from plotfarm.drives.choose import Choice, room_in_all
 from plotfarm.drives.model import Verdict
-from plotfarm.drives.quarantine import Quarantined, QuarantineReason
+from plotfarm.drives.quarantine import Quarantined
 from plotfarm.plots.names import escaped
+from plotfarm.reports import reasons
 
-_GREEN, _YELLOW, _DIM, _END = "\033[1;32m", "\033[33m", "\033[2m", "\033[0m"
+_GREEN, _END = "\033[1;32m", "\033[0m"
+_INKS = {"": "", "dim": "\033[2m", "warning": "\033[33m", "critical": "\033[31m"}
 _NARROWEST_REASON = 24  # with less room than this the reason goes on a line of its own
 _MARK = "=> "
 
@@ -28,7 +29,7 @@ def wants_colour(stream: TextIO) -> bool:
 def as_text(choice: Choice, width: int | None = None, colour: bool = False) -> str:
     """Return the table of all drives and what was decided; `width` None does not wrap anything."""
     rows = [_cells(verdict, choice) for verdict in choice.verdicts]
-    head = ("", "DRIVE", "MOUNTPOINT", "FREE", "PLOTS", "WHY")
+    head = ("", "DRIVE", "MOUNTPOINT", "FREE", "ROOM", "WHY")
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head) - 1)]
     lines = [*_row(head, widths, width)]
     for row, verdict in zip(rows, choice.verdicts, strict=True):
@@ -69,7 +70,8 @@ def _facts(verdict: Verdict, choice: Choice) -> dict[str, object]:
         "usable": verdict.usable,
         "busy": verdict.busy,
         "chosen": _is_chosen(verdict, choice),
-        "why": _why(verdict, choice),
+        "reason": verdict.why.reason.value,
+        "why": reasons.why_chosen_or_not(verdict, choice),
         "quarantine": _quarantine_facts(verdict.quarantine) if verdict.quarantine else None,
     }
 
@@ -88,41 +90,6 @@ def _is_chosen(verdict: Verdict, choice: Choice) -> bool:
     return choice.chosen is not None and verdict.drive == choice.chosen.drive
 
 
-def _why(verdict: Verdict, choice: Choice) -> str:
-    if choice.chosen is not None and _is_chosen(verdict, choice):
-        return choice.chosen.why
-    if verdict.quarantine is None:
-        return verdict.why
-    quarantine = quarantine_in_words(verdict.quarantine, verdict.drive.name)
-    return quarantine if verdict.why == IN_QUARANTINE else f"{verdict.why}; {quarantine}"
-
-
-def quarantine_in_words(entry: Quarantined, drive: str, now: float | None = None) -> str:
-    """Return since when and why a drive is in quarantine, and what ends that; `drive`: what people call it now."""
-    when = f"{_moment(entry.since, time.time() if now is None else now)}"
-    ends = f"it ends when the drive is mounted anew, this host restarts, or: drive_manager.py -on {escaped(drive)}"
-    return f"in quarantine since {when}: {_reason_in_words(entry)}; {ends}"
-
-
-def _reason_in_words(entry: Quarantined) -> str:
-    plot = escaped(entry.plot) or "a plot"
-    match entry.reason:
-        case QuarantineReason.IO_ERROR:
-            error = os.strerror(entry.errno) if entry.errno else "I/O error"
-            return f"{error} on {entry.call or 'a call'} while {plot} was written"
-        case QuarantineReason.SAMPLE_DIFFERED:
-            return f"what was read back of {plot} was not what had been written"
-        case QuarantineReason.HOLES:
-            return f"{plot} had holes although all of it had been written"
-
-
-def _moment(when: float, now: float) -> str:
-    """Return the time of the day, with the day if that was another one: local time."""
-    then = time.localtime(when)
-    is_today = then[:3] == time.localtime(now)[:3]
-    return time.strftime("%H:%M" if is_today else "%Y-%m-%d %H:%M", then)
-
-
 def _cells(verdict: Verdict, choice: Choice) -> tuple[str, ...]:
     answered = verdict.total_bytes > 0
     return (
@@ -130,8 +97,8 @@ def _cells(verdict: Verdict, choice: Choice) -> tuple[str, ...]:
         escaped(verdict.drive.name),
         escaped(verdict.drive.mountpoint),
         format_bytes(verdict.free_bytes) if answered else "-",
-        str(verdict.room_plots) if answered else "-",
-        _why(verdict, choice),
+        reasons.plots(verdict.room_plots) if answered else "-",
+        reasons.why_chosen_or_not(verdict, choice),
     )
 
 
@@ -154,19 +121,15 @@ def _row(cells: Sequence[str], widths: Sequence[int], width: int | None) -> list
 
 
 def _ink(verdict: Verdict, choice: Choice) -> str:
-    if _is_chosen(verdict, choice):
-        return _GREEN
-    if verdict.usable:
-        return ""
-    return _DIM if verdict.total_bytes and not verdict.room_plots else _YELLOW
+    return _GREEN if _is_chosen(verdict, choice) else _INKS[reasons.mood(verdict.why.reason)]
 
 
 def _summary(choice: Choice) -> list[str]:
     if not choice.verdicts:
-        return [NO_DRIVES]
+        return [reasons.NO_DRIVES]
     current = escaped(choice.current) or "(none)"
-    room = sum(verdict.room_plots for verdict in choice.verdicts if verdict.usable)
-    sizes = f"Room for {room} plots of {format_bytes(choice.plot_bytes)} in all, policy {choice.policy}."
+    room = room_in_all(choice.verdicts)
+    sizes = f"Room for {reasons.plots(room)} of {format_bytes(choice.plot_bytes)} in all, policy {choice.policy}."
     if choice.chosen is None:
         return [f"No drive can take a plot. The configured plot drive is {current}.", sizes]
     if choice.chosen.drive.mountpoint == choice.current:
@@ -176,18 +139,3 @@ def _summary(choice: Choice) -> list[str]:
         f"The configured plot drive is {current}; the next run of drive_manager.py makes it {chosen}.",
         sizes,
     ]
-
-
-NO_DRIVES = (
-    "No plot drives found: no mounted disk fits [drives] devices and mounts, and no directories are declared "
-    "there. See plot_manager_config."
-)
-
-
-def reasons_in_short(verdicts: Sequence[Verdict]) -> str:
-    """Return why no drive can be taken, counted: `40 full, 2 offlined, 1 not mounted`."""
-    counts: dict[str, int] = {}
-    for verdict in verdicts:
-        reason = verdict.why.partition(":")[0].partition("(")[0].strip()
-        counts[reason] = counts.get(reason, 0) + 1
-    return ", ".join(f"{count} {reason}" for reason, count in sorted(counts.items(), key=lambda item: -item[1]))

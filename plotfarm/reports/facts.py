@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 
 from plotfarm.base.condition import Condition
 from plotfarm.base.units import DAY_SECONDS
+from plotfarm.drives.choose import room_in_all
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
+from plotfarm.drives.reasons import Why
 from plotfarm.drives.speed import Speed
 
 SHORTEST_PACE_SECONDS = 3600.0  # a shorter time says nothing about how many plots come in a day
@@ -30,7 +32,7 @@ class DriveFacts:
     health: Health | None = None  # None: nothing was ever read
     counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> plot files; None: it did not answer
     plot_bytes: int = 0  # of all plot files on it
-    uncounted: str = ""  # why there are no counts although it answered
+    uncounted: Why | None = None  # why there are no counts although it answered
     speed: Speed | None = None  # how fast plots arrive there; None: not known
 
     @property
@@ -115,7 +117,7 @@ class FarmFacts:
     @property
     def room_plots(self) -> int:
         """How many plots of the arriving size still fit on the drives that take plots."""
-        return sum(drive.verdict.room_plots for drive in self.drives if drive.verdict.usable)
+        return room_in_all([drive.verdict for drive in self.drives])
 
     @property
     def recorded_seconds(self) -> float:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from plotfarm.base.condition import Condition
 from plotfarm.base.text import one_line
-from plotfarm.reports import frame, values
+from plotfarm.reports import frame, reasons, values
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
 from plotfarm.reports.frame import Cell
 from plotfarm.reports.values import Shown
@@ -131,7 +131,8 @@ def _drive(facts: FarmFacts, drive: DriveFacts) -> dict[str, object]:
         "identity": drive.drive.identity,
         "serial": (health.serial if health else "") or None,
         "usable": verdict.usable,
-        "why": verdict.why,
+        "reason": verdict.why.reason.value,
+        "why": reasons.why(verdict, facts.plot_bytes),
         "total_bytes": verdict.total_bytes if here else None,
         "free_bytes": verdict.free_bytes if here else None,
         "room_plots": verdict.room_plots if here else None,

@@ -8,12 +8,13 @@ from plotfarm.base.config.sections import Smart
 from plotfarm.base.text import one_line
 from plotfarm.base.units import format_duration, format_speed
 from plotfarm.drives.conditions import heat
+from plotfarm.drives.damage import damage_of
 from plotfarm.plots.names import escaped
 from plotfarm.reports import frame, values
-from plotfarm.reports.explain import NO_DRIVES
 from plotfarm.reports.facts import DriveFacts, FarmFacts
 from plotfarm.reports.frame import Cell
 from plotfarm.reports.plot_report import iso
+from plotfarm.reports.reasons import NO_DRIVES
 
 _HEAD = ("Serial#", "Device", "Drive", "Temp", "Model", "Health", "Highest")
 _MARKS = {"warning": "!", "critical": "!!"}
@@ -41,7 +42,7 @@ def _row(facts: FarmFacts, drive: DriveFacts, settings: Smart) -> list[Cell]:
     ]
     rest = len(_HEAD) - len(start)
     if not drive.is_mounted:
-        return [*start, Cell(one_line(drive.verdict.why) + _last_known(facts, drive), "warning", rest)]
+        return [*start, Cell(one_line(str(drive.verdict.why)) + _last_known(facts, drive), "warning", rest)]
     if health is None:
         return [*start, Cell(values.no_smart(values.NOT_READ), "dim", rest)]
     assessed = values.assessment(drive)
@@ -50,11 +51,14 @@ def _row(facts: FarmFacts, drive: DriveFacts, settings: Smart) -> list[Cell]:
         said = f"{failing}{values.no_smart(health.problem)}{_last_known(facts, drive)}"
         return [*start, Cell(said, assessed.mood or "warning", rest)]
     mood = _heat(drive, settings)
+    damage = damage_of(health)
+    health_text = f"{assessed.text}, {damage.word}" if damage else assessed.text
+    health_mood = values.worst([assessed.mood, "warning" if damage else ""])
     return [
         *start,
         Cell(_temperature(drive, mood), mood),
         Cell(one_line(health.model) or _NOT_KNOWN),
-        Cell(assessed.text, assessed.mood if assessed.mood != "good" else ""),
+        Cell(health_text, health_mood if health_mood != "good" else ""),
         Cell(values.degrees(health.highest_celsius, "").text),
     ]
 
@@ -72,6 +76,8 @@ def _heat(drive: DriveFacts, settings: Smart) -> str:
     if drive.health is None or drive.health.asleep or drive.health.problem:
         return ""
     severity = heat(drive.health.celsius, None, settings)
+    if severity is None and drive.health.says_hot:
+        return "warning"
     return severity.value if severity else ""
 
 
@@ -87,11 +93,16 @@ def _legend(facts: FarmFacts, settings: Smart) -> list[tuple[str, str, str]]:
     moods = {_heat(drive, settings) for drive in here}
     lines = []
     if "warning" in moods:
-        lines.append(("!", "warning", f"hot: {settings.warning_celsius}°C or more (warning_celsius)"))
+        limit = f"{settings.warning_celsius}°C or more (warning_celsius)"
+        by_itself = " or by its own word" if any(drive.health and drive.health.says_hot for drive in here) else ""
+        lines.append(("!", "warning", f"hot: {limit}{by_itself}"))
     if "critical" in moods:
         lines.append(("!!", "critical", f"much too hot: {settings.critical_celsius}°C or more (critical_celsius)"))
     if any(drive.health and drive.health.asleep and not drive.health.problem for drive in here):
         lines.append(("asleep:", "dim", "left in standby; in brackets what its last reading said (wake_drives)"))
+    for drive in here:
+        if drive.health and not drive.health.problem and (damage := damage_of(drive.health)):
+            lines.append((f"{damage.word}:", "warning", f"{escaped(drive.drive.name)}: {damage.details()}"))
     for drive in here:
         if drive.speed and drive.speed.is_slow:
             speed = format_speed(drive.speed.bytes_per_second)
@@ -136,6 +147,13 @@ def _facts(drive: DriveFacts, now: float, settings: Smart) -> dict[str, object]:
         "pending": known.pending if known else None,
         "uncorrectable": known.uncorrectable if known else None,
         "crc_errors": known.crc_errors if known else None,
+        "reported_uncorrectable": known.reported_uncorrectable if known else None,
+        "command_timeouts": known.command_timeouts if known else None,
+        "damage": (damage_of(known).word if known else "") or None,
+        "worn": (known.worn if known else "") or None,
+        "says_hot": known.says_hot if known else None,
+        "power_on_hours": known.power_on_hours if known else None,
+        "start_stop_count": known.start_stop_count if known else None,
         "last_read": iso(health.last_read) if health else None,
         "arrival_bytes_per_second": round(drive.speed.bytes_per_second) if drive.speed else None,
         "arrivals_slow": drive.speed.is_slow if drive.speed else None,

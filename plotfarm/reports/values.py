@@ -12,17 +12,21 @@ from typing import Any
 from plotfarm.base.condition import Severity
 from plotfarm.base.text import one_line
 from plotfarm.base.units import DAY_SECONDS, format_bytes, format_duration
+from plotfarm.drives.damage import damage_of
+from plotfarm.drives.health import Assessment
+from plotfarm.drives.presence import PRESENCE_KINDS
+from plotfarm.drives.reasons import Reason
 from plotfarm.plots import formats
 from plotfarm.plots.names import escaped
-from plotfarm.reports.explain import NO_DRIVES, reasons_in_short
+from plotfarm.reports import reasons
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
 
 UNKNOWN, NOT_THERE = "unknown", "n/a"
 NOT_READ = "its SMART data has not been read yet"
 _MOST_NAMES = 6
-_MOODS = {"PASS": "good", "WARN": "warning", "FAIL": "critical"}
-# Kinds of conditions that are about a drive; the reason that it takes no plots says the last two already.
-_NOTES = {"hot": "hot", "failing": "failing", "sectors": "bad sectors", "missing": "", "not_answering": ""}
+_MOODS = {Assessment.PASSED: "good", Assessment.FAILED: "critical", Assessment.NOT_SAID: "warning"}
+# Kinds of conditions that are about a drive; the reason that it takes no plots says those of its presence already.
+_NOTES = {"hot": "hot", "failing": "failing", "sectors": "bad sectors", **dict.fromkeys(PRESENCE_KINDS, "")}
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ def farm_values(facts: FarmFacts) -> FarmValues:
     uncounted = left_out([drive for drive in facts.drives if drive.counts is None])
     away = left_out([drive for drive in facts.drives if not drive.is_here])
     nothing_known = bool(uncounted) and all(drive.counts is None for drive in facts.drives)
-    no_drives = "" if facts.drives else NO_DRIVES
+    no_drives = "" if facts.drives else reasons.NO_DRIVES
     plots = Shown(UNKNOWN, uncounted) if nothing_known else Shown(str(facts.plots), uncounted or no_drives)
     maximum = plots if nothing_known else Shown(str(facts.plots + facts.room_plots), uncounted)
     pace, bytes_pace = facts.plots_per_day, facts.bytes_per_day
@@ -110,7 +114,7 @@ def drive_values(facts: FarmFacts, drive: DriveFacts | None) -> DriveValues:
     verdict, health = drive.verdict, drive.health
     why = _reason(drive)
     note, mood = _note(facts, drive)
-    room_why = "" if verdict.usable else one_line(verdict.why)
+    room_why = "" if verdict.usable else one_line(reasons.why(verdict, facts.plot_bytes))
     return DriveValues(
         name=Shown(escaped(drive.drive.name)),
         mountpoint=Shown(escaped(drive.drive.mountpoint)),
@@ -141,11 +145,11 @@ def celsius(drive: DriveFacts, now: float, mood: str = "") -> Shown:
 
 
 def assessment(drive: DriveFacts) -> Shown:
-    """Return PASS, WARN or FAIL."""
+    """Return PASS or FAIL."""
     health = drive.health
     if health is None or not health.assessment:
-        return Shown(UNKNOWN, _no_health(drive) or "its SMART data says nothing about it")
-    return Shown(one_line(health.assessment), mood=_MOODS.get(health.assessment, "warning"))
+        return Shown(UNKNOWN, _no_health(drive) or "its SMART data does not say whether it is well")
+    return Shown(one_line(health.assessment), mood=_MOODS[health.assessment])
 
 
 def degrees(value: int | None, why: str) -> Shown:
@@ -172,20 +176,20 @@ def kinds(facts: FarmFacts) -> list[tuple[str, int]]:
 
 def left_out(drives: Sequence[DriveFacts]) -> str:
     """Return which drives are not counted and why: `not counted: drive20 (not mounted), drive3 (not answering)`."""
-    reasons: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for drive in drives:
-        reasons.setdefault(_reason(drive), []).append(escaped(drive.drive.name))
-    return f"not counted: {'; '.join(f'{names(who)} ({why})' for why, who in reasons.items())}" if reasons else ""
+        by_reason.setdefault(_reason(drive), []).append(escaped(drive.drive.name))
+    return f"not counted: {'; '.join(f'{names(who)} ({why})' for why, who in by_reason.items())}" if by_reason else ""
 
 
 def unread(facts: FarmFacts) -> list[tuple[str, str]]:
     """Return why the temperature of some mounted drives is not known, and which drives these are."""
-    reasons: dict[str, list[str]] = {}
+    by_reason: dict[str, list[str]] = {}
     for drive in facts.drives:
         shown = celsius(drive, facts.now)
         if drive.is_mounted and not shown.is_known:
-            reasons.setdefault(shown.why, []).append(escaped(drive.drive.name))
-    return [(why, names(who)) for why, who in reasons.items()]
+            by_reason.setdefault(shown.why, []).append(escaped(drive.drive.name))
+    return [(why, names(who)) for why, who in by_reason.items()]
 
 
 def names(all_of_them: Iterable[str], most: int = _MOST_NAMES) -> str:
@@ -198,8 +202,8 @@ def names(all_of_them: Iterable[str], most: int = _MOST_NAMES) -> str:
 
 def no_room(facts: FarmFacts) -> str:
     """Return why no drive can take a plot."""
-    reasons = one_line(reasons_in_short([drive.verdict for drive in facts.drives]))
-    return f"no drive can take a plot: {reasons}" if reasons else NO_DRIVES
+    counted = reasons.counted(drive.verdict for drive in facts.drives)
+    return f"no drive can take a plot: {counted}" if counted else reasons.NO_DRIVES
 
 
 def no_current(facts: FarmFacts) -> str:
@@ -242,14 +246,14 @@ def _small(value: float, digits: int) -> str:
 def _reason(drive: DriveFacts) -> str:
     """Return in few words why nothing is known of a drive, or why it takes no plots."""
     if drive.is_here and drive.counts is None:
-        return one_line(drive.uncounted) or "its plots could not be counted"
-    return one_line(drive.verdict.why.partition(":")[0].partition("(")[0].strip())
+        return one_line(str(drive.uncounted)) if drive.uncounted else "its plots could not be counted"
+    return drive.verdict.why.reason.label
 
 
 def _no_health(drive: DriveFacts) -> str:
     """Return why there is nothing of what SMART says of a drive; "" if there is something."""
     if not drive.is_mounted:
-        return one_line(drive.verdict.why)
+        return one_line(str(drive.verdict.why))
     if drive.health is None:
         return NOT_READ
     return no_smart(drive.health.problem) if drive.health.problem else ""
@@ -273,12 +277,15 @@ def _heat(facts: FarmFacts, drive: DriveFacts) -> str:
 def _note(facts: FarmFacts, drive: DriveFacts) -> tuple[str, str]:
     """Return what is special about a drive, and how bad that is."""
     here = [one for one in facts.standing if one.about == drive.drive.identity and one.kind in _NOTES]
-    reason = _reason(drive) if not drive.verdict.usable and not drive.verdict.why.startswith("full") else ""
+    reason = _reason(drive) if drive.verdict.why.reason not in (Reason.HAS_ROOM, Reason.FULL) else ""
     said = [reason, *(_NOTES[one.kind] for one in here)]
     mood = worst(one.severity.value for one in here if one.severity is not Severity.INFO)
-    if drive.health and drive.health.assessment in ("WARN", "FAIL"):
-        said.append("failing" if drive.health.assessment == "FAIL" else "SMART: WARN")
-        mood = worst([mood, _MOODS[drive.health.assessment]])
+    if drive.health and drive.health.assessment == Assessment.FAILED:
+        said.append("failing")
+        mood = worst([mood, "critical"])
+    if drive.health and (damage := damage_of(drive.health)):
+        said.append(damage.word)
+        mood = worst([mood, "warning"])
     if drive.health and drive.health.asleep and drive.is_mounted:
         said.append("asleep")
     if facts.current is not None and drive.drive == facts.current.drive:

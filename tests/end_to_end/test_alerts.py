@@ -55,9 +55,13 @@ def outbox_is_empty(side_state: Path) -> bool:
 
 
 def next_reading_is_due(farm: Farm) -> None:
-    """Let the half hour between two SMART readings have passed."""
+    """Let the half hour between two SMART readings have passed: all that was remembered is an hour older."""
     database = Database(farm.nas.state)
     assert database.write("UPDATE health_round SET time = time - 3600")
+    assert database.write(
+        "UPDATE health_details SET failing_since = failing_since - 3600, last_failed = last_failed - 3600"
+    )
+    assert database.write("UPDATE conditions SET since = since - 3600, told = told - 3600")
     database.close()
 
 
@@ -127,17 +131,47 @@ def test_a_drive_on_which_plots_arrive_slowly_is_told_of_once(told, server):
     assert outbox_is_empty(told.nas.state)
 
 
-def test_a_failing_drive_is_told_and_is_taken_offline_if_the_owner_wants_that(told, server):
+def test_a_failing_drive_is_told_and_the_second_reading_takes_it_offline_if_the_owner_wants_that(told, server):
     smartctl = told.give_smart()
     told.nas.change({"smart.smartctl": smartctl.program, "smart.offline_failing": True})
     smartctl.says("/dev/fake1", smart_samples.sata(serial="ZBAD", passed=False))
     told.drive_manager()
     assert "drive1" in subjects(server, 1)[0]
     assert "ZBAD" in server.received[0].part("html")
-    assert "drive1" in told.drive_manager("--help").stdout.partition("Offline now:")[2]
+    assert "drive1" not in offline_now(told)
+
+    next_reading_is_due(told)
     told.drive_manager()
+    assert "drive1 is failing and was taken offline" in subjects(server, 2)[1]
+    assert "drive_manager.py -on drive1" in server.received[1].part("plain")
+    assert "offline_failing = False" in server.received[1].part("plain")
+    assert "drive1" in offline_now(told)
     explained = told.drive_manager("--explain").stdout.splitlines()
     assert any("offline" in line for line in explained if "drive1" in line)
+
+    told.nas.change({"smart.smartctl": smartctl.program, "smart.offline_failing": False})
+    assert told.drive_manager("-on", "drive1").returncode == 0
+    next_reading_is_due(told)
+    told.drive_manager()
+    assert "drive1 is no longer offline" in subjects(server, 3)[2]
+    assert "drive1" not in offline_now(told)
+
+
+def test_one_answer_without_a_verdict_is_no_alert_and_takes_nothing_offline(told, server):
+    smartctl = told.give_smart()
+    told.nas.change({"smart.smartctl": smartctl.program, "smart.offline_failing": True})
+    unknown = smart_samples.sata(serial="ZHZ00001", passed=None, status=4)
+    for answer in (unknown, smart_samples.sata(serial="ZHZ00001"), unknown, unknown):
+        assert server.received == []
+        smartctl.says("/dev/fake1", answer, 4 if answer is unknown else 0)
+        told.drive_manager()
+        next_reading_is_due(told)
+    assert "SMART of drive1 does not say whether it is well" in subjects(server, 1)[0]
+    assert "drive1" not in offline_now(told)
+
+
+def offline_now(farm) -> str:
+    return farm.drive_manager("--help").stdout.partition("Offline now:")[2]
 
 
 def test_a_server_that_is_silent_is_told_by_the_plotter_and_again_when_it_answers(told, server, shop):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from plotfarm.base.condition import Condition, Severity
@@ -150,7 +151,12 @@ def readings(state: State) -> dict[str, object]:
         "observations": state.database.rows("SELECT * FROM observations"),
         "rooms": state.rooms(since=0),
         "known drives": state.known_drives(),
-        "health": (health.latest(), health.serials(), health.last_time()),
+        # Older files do not say since when a disk says FAILED.
+        "health": (
+            {key: replace(one, failing_since=None, last_failed=None) for key, one in health.latest().items()},
+            health.serials(),
+            health.last_time(),
+        ),
         "health readings": state.database.rows("SELECT * FROM health_readings"),
         "counts": Inventory(state.database).last_counts(),
         "headers": Inventory(state.database).headers(["uuid:1"]),

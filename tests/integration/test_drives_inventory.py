@@ -19,6 +19,7 @@ from plotfarm.drives import counting, inventory
 from plotfarm.drives.inventory import HeaderNews, Inventory, LastCount
 from plotfarm.drives.model import MARKER, Drive, lock_name
 from plotfarm.drives.probe import probe
+from plotfarm.drives.reasons import Reason, Why
 from testbed.mounts import mount_small, private_mounts, why_no_mounts
 
 V1 = b"Proof of Space Plot" + bytes(32) + b"\x20\0\x04v1.0" + (112).to_bytes(2, "big") + bytes(112 + 80)
@@ -89,7 +90,7 @@ def test_real_plots_and_made_ones_by_kind_and_k(farm, shop):
     assert (second.counts, second.plot_files, second.plots, second.plot_bytes) == ({}, 0, 0, 0)
     assert list(map(plots_on, farm.count())) == [plots_on(first), plots_on(second)]
     plain = probe(farm.drives, [], 30, farm.locks)[0]
-    assert (plain.counts, plain.plot_files, plain.uncounted) == (None, None, "")
+    assert (plain.counts, plain.plot_files, plain.uncounted) == (None, None, None)
 
 
 def test_what_is_no_plot_on_this_drive_does_not_count(farm):
@@ -191,7 +192,7 @@ def test_when_the_time_runs_out_names_count_and_the_next_run_goes_on(farm, monke
     slow(monkeypatch, log, 0.06)
     first = farm.count(seconds=0.8)[0]
     assert 0 < first.headers_missing < 20
-    assert (first.plot_files, first.problem, first.uncounted) == (20, "", "")
+    assert (first.plot_files, first.problem, first.uncounted) == (20, None, None)
     assert first.counts[("plot2", 28)] == 10
     assert first.counts[("unknown", 32)] + first.counts.get(("v1", 32), 0) == 10
     while (reading := farm.count(seconds=0.8)[0]).headers_missing:
@@ -213,13 +214,13 @@ def test_a_drive_that_falls_silent_at_one_header_keeps_the_rest(farm, monkeypatc
     started = time.monotonic()
     for_ever, fine = farm.count(seconds=1.5)
     assert time.monotonic() - started < 10
-    assert (for_ever.problem, for_ever.uncounted, for_ever.plot_files) == ("", "", 6)
+    assert (for_ever.problem, for_ever.uncounted, for_ever.plot_files) == (None, None, 6)
     assert for_ever.headers_missing >= 1
     assert fine.counts == {("v1", 32): 5}
     (helper,) = psutil.Process().children()
     again, fine = farm.count(seconds=0.8)
-    assert again.problem == "" and again.total_bytes > 0, "asking for its room goes on"
-    assert (again.counts, again.uncounted) == (None, "an earlier count of its plots is still under way")
+    assert again.problem is None and again.total_bytes > 0, "asking for its room goes on"
+    assert (again.counts, again.uncounted) == (None, Why(Reason.COUNT_UNDER_WAY))
     assert fine.counts == {("v1", 32): 5}
     assert [child for child in psutil.Process().children() if child != helper and child.status() != "zombie"] == []
     helper.kill()
@@ -265,7 +266,7 @@ def test_an_error_below_keeps_the_count_by_names(farm, monkeypatch):
 
     monkeypatch.setattr(counting, "count_plots", broken)
     first = farm.count()[0]
-    assert (first.counts, first.headers_missing, first.uncounted) == ({("unknown", 32): 1}, 1, "")
+    assert (first.counts, first.headers_missing, first.uncounted) == ({("unknown", 32): 1}, 1, None)
 
 
 def test_an_unreadable_header_is_not_tried_for_ever(farm, monkeypatch):
@@ -286,13 +287,13 @@ def test_an_unreadable_header_is_not_tried_for_ever(farm, monkeypatch):
 def test_a_drive_that_cannot_be_listed_in_time_says_so_and_is_not_silent(farm, monkeypatch):
     monkeypatch.setattr(counting, "_entries", lambda directory, until: (_ for _ in ()).throw(counting.OutOfTimeError))
     first, second = farm.count()
-    assert first.uncounted == second.uncounted == "its directories could not be listed in time"
-    assert (first.problem, first.counts) == ("", None)
+    assert first.uncounted == second.uncounted == Why(Reason.NOT_COUNTED_IN_TIME)
+    assert (first.problem, first.counts) == (None, None)
     monkeypatch.undo()
     (farm.places[1] / MARKER).unlink()
     first, second = farm.count()
     assert first.counts == {}
-    assert second.problem == second.uncounted == f"not a drive: the marker file {MARKER} is not there"
+    assert second.problem == second.uncounted == Why(Reason.NO_MARKER)
 
 
 def test_an_error_in_a_directory_hides_no_other_drive(farm, monkeypatch):
@@ -308,7 +309,7 @@ def test_an_error_in_a_directory_hides_no_other_drive(farm, monkeypatch):
     (farm.places[1] / "bad").touch()
     first, second = farm.count()
     assert first.plot_files == 1
-    assert (second.counts, second.uncounted) == (None, "answers with an error: Input/output error")
+    assert (second.counts, second.uncounted) == (None, Why(Reason.IO_ERROR, "Input/output error"))
 
 
 def test_somebody_elses_directory_is_left_out(farm):
@@ -329,10 +330,10 @@ def test_counting_never_keeps_another_process_from_asking_for_room(farm):
     lock = Lock(farm.locks / lock_name("count", farm.drives[0].identity))
     lock.acquire()
     started = time.monotonic()
-    assert [reading.problem for reading in probe(farm.drives, [], 30, farm.locks)] == ["", ""]
+    assert [reading.problem for reading in probe(farm.drives, [], 30, farm.locks)] == [None, None]
     assert time.monotonic() - started < 10
     first, second = farm.count(seconds=0.8)
-    assert first.uncounted == "an earlier count of its plots is still under way"
+    assert first.uncounted == Why(Reason.COUNT_UNDER_WAY)
     assert second.counts == {}
     lock.release()
     assert [reading.counts for reading in farm.count()] == [{}, {}]
@@ -344,7 +345,7 @@ def test_the_last_count_of_a_drive_outlives_it(farm):
     before = time.time()
     farm.count()
     farm.places[0].rename(farm.base / "away")
-    assert farm.count()[0].problem == "cannot be opened: No such file or directory"
+    assert farm.count()[0].problem == Why(Reason.NOT_MOUNTED)
     database = Database(farm.base / "state")
     counts = Inventory(database).last_counts()
     database.close()

@@ -24,6 +24,7 @@ from plotfarm.drives.model import DriveUnusable
 from plotfarm.drives.mounts import find_drives, survey
 from plotfarm.drives.opening import is_still_mounted, open_mounted
 from plotfarm.drives.probe import probe
+from plotfarm.drives.reasons import Reason, Why
 
 base = Path(sys.argv[1])
 def run(*argv): subprocess.run([str(part) for part in argv], check=True, stdout=subprocess.DEVNULL)
@@ -36,7 +37,7 @@ def make(where, kind="ext4", size=16 * 2**20, *options):
     run("mount", "-o", ",".join(["loop", *options]), image, place)
     return place
 settings = Drives(devices=("/dev/loop*",), mounts=(str(base / "enclosure*/**/drive*"),))
-def reasons(**more): return {v.drive.mountpoint: v.why for v in survey(settings, **more).passed_over}
+def reasons(**more): return {v.drive.mountpoint: str(v.why) for v in survey(settings, **more).passed_over}
 def places(): return [Path(drive.mountpoint) for drive in find_drives(settings)]
 ten = make("rear/drive10")
 two = make("front/drive2")
@@ -46,7 +47,7 @@ PARTS = {
     "found in natural order and asked": """
 assert places() == [two, ten], places()
 readings = probe(find_drives(settings), [], 20, base / "locks")
-assert [r.problem for r in readings] == ["", ""], readings
+assert [r.problem for r in readings] == [None, None], readings
 assert all(r.total_bytes < 17 * 2**20 for r in readings)
 """,
     "an XFS drive": """
@@ -79,15 +80,18 @@ assert reasons() == {str(ten): f"the same file system as {again}"}
 """,
     "a drive that is mounted read-only": """
 run("mount", "-o", "remount,ro", two)
-assert places() == [ten]
-assert reasons() == {str(two): "mounted read-only"}
+assert places() == [two, ten], places()
+assert reasons() == {}
+readings = probe(find_drives(settings), [], 20, base / "locks")
+assert [r.problem for r in readings] == [Why(Reason.READ_ONLY), None], readings
+assert readings[0].total_bytes > 0
 """,
     "something else mounted over a drive": """
 drive = find_drives(settings)[0]
 run("mount", "-t", "tmpfs", "tmpfs", two)
 assert places() == [ten]
 try: open_mounted(drive)
-except DriveUnusable as error: assert error.reason == "another drive is mounted there now", error
+except DriveUnusable as error: assert error.why == Why(Reason.WRONG_DRIVE), error
 else: raise AssertionError("opened")
 """,
     "a known drive, one of fstab and the configured one that are not mounted": """
@@ -103,15 +107,15 @@ run("mount", "--bind", table, "/etc/fstab")
 assert reasons() == {f"{base}/enclosure0/drive7": "not mounted"}
 for tried in (lambda: open_mounted(gone), lambda: probe([gone], [], 20, base / "locks")[0].problem):
     try: problem = tried()
-    except DriveUnusable as error: problem = error.reason
-    assert problem == "not mounted", problem
+    except DriveUnusable as error: problem = error.why
+    assert problem == Why(Reason.NOT_MOUNTED), problem
 """,
     "another drive at the same place": """
 before = find_drives(settings)[0]
 run("umount", two)
 run("mount", "--bind", ten, two)
 try: open_mounted(before)
-except DriveUnusable as error: assert error.reason == "another drive is mounted there now", error
+except DriveUnusable as error: assert error.why == Why(Reason.WRONG_DRIVE), error
 else: raise AssertionError("opened")
 """,
     "taken away during a transfer with umount -l": """

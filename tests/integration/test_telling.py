@@ -172,6 +172,7 @@ from plotfarm.base.config.loader import load
 from plotfarm.base.database import Database
 from plotfarm.drives.model import MARKER
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.checks import check
 from plotfarm.notify.outbox import Outbox
 from plotfarm.reports import mails
 config = load(Path(sys.argv[1]))
@@ -180,7 +181,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 for number in range(10):
     found = [Condition("missing", f"uuid:{number}", Severity.CRITICAL, {"drive": f"drive{number}"})]
-    teller.see(found, [("missing", f"uuid:{number}")])
+    teller.evaluate([check(["missing"], found, about=[f"uuid:{number}"])])
 """
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
 
 NOW = 1_795_485_346.0
@@ -48,15 +49,15 @@ def health(number, **changes):
 def drive_facts(number, plots, kind=("v1", 32), **changes):
     free = SIZE - plots * K32
     room = max(0, (free - MINIMUM_FREE) // K32)
-    why = f"room for {room} plots" if room else "full: room for 0 plots (60.1 GiB of the 101.4 GiB that one takes)"
-    verdict = Verdict(drive(number), room > 0, why, free, free - MINIMUM_FREE, room, SIZE)
+    why = Why(Reason.HAS_ROOM if room else Reason.FULL)
+    verdict = Verdict(drive(number), why, free, free - MINIMUM_FREE, room, SIZE)
     facts = DriveFacts(verdict, health(number), {kind: plots} if plots else {}, plots * K32)
     return replace(facts, **changes)
 
 
 def missing(number):
     gone = replace(drive(number), device_number=0)
-    return DriveFacts(Verdict(gone, False, "not mounted"), health(number, time=NOW - 7200, last_read=NOW - 7200))
+    return DriveFacts(Verdict(gone, Why(Reason.NOT_MOUNTED)), health(number, time=NOW - 7200, last_read=NOW - 7200))
 
 
 def condition(kind, number, severity=Severity.CRITICAL, **facts):
@@ -80,12 +81,12 @@ def farm(**changes):
     drives = [drive_facts(number, count) for number, count in enumerate(plots)]
     drives[3] = replace(drives[3], counts={("v1", 32): 90, ("bladebit", 32): 20})
     drives[9] = replace(drives[9], health=health(9, celsius=54, highest_celsius=57))
-    failing = replace(drives[14].verdict, usable=False, why="failing: SMART says FAILED")
+    failing = replace(drives[14].verdict, why=Why(Reason.FAILING, "SMART says FAILED"))
     drives[14] = replace(
         drives[14], verdict=failing, health=health(14, assessment="FAIL", reallocated=1208, pending=24)
     )
     drives[20] = missing(20)
-    offlined = replace(drives[31].verdict, usable=False, why="offlined")
+    offlined = replace(drives[31].verdict, why=Why(Reason.OFFLINED))
     drives[31] = replace(drives[31], verdict=offlined)
     facts = FarmFacts(
         server="chianas01", now=NOW, drives=tuple(drives), current=drives[22], plot_bytes=K32, plot_label="k32",
@@ -112,7 +113,7 @@ def ten_drives():
     drives[2] = replace(drives[2], counts={("v1", 32): 90, ("bladebit", 32): 18})
     drives[3] = replace(drives[3], health=health(3, celsius=54, highest_celsius=57))
     drives[4] = missing(4)
-    drives[8] = replace(drives[8], verdict=replace(drives[8].verdict, usable=False, why="offlined"))
+    drives[8] = replace(drives[8], verdict=replace(drives[8].verdict, why=Why(Reason.OFFLINED)))
     drives[9] = replace(drives[9], health=health(9, asleep=True, last_read=NOW - 3 * 3600))
     hot = condition("hot", 3, Severity.WARNING, celsius=54, highest_celsius=57, warning_celsius=50, critical_celsius=60)
     standing = (condition("missing", 4, plots=110), hot)

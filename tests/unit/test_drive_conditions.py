@@ -7,24 +7,26 @@ from dataclasses import replace
 import pytest
 
 from plotfarm.base.condition import Condition, Severity
-from plotfarm.base.config.sections import Smart, Watch
+from plotfarm.base.config.sections import Smart
 from plotfarm.drives.conditions import (
     growth,
     health_conditions,
     heat,
-    presence_conditions,
+    is_surely_failing,
+    offline_conditions,
     quarantine_conditions,
     speed_conditions,
     unfit,
 )
 from plotfarm.drives.health import Health
-from plotfarm.drives.model import Drive, Verdict
+from plotfarm.drives.model import Drive
 from plotfarm.drives.quarantine import Quarantined, QuarantineReason
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.drives.speed import Speed
+from plotfarm.notify.alerts import compare
 
 NOW = 1_700_000_000.0
 SMART = Smart(warning_celsius=50, critical_celsius=60, hysteresis_celsius=3, smart_interval_minutes=30)
-WATCH = Watch(missing_minutes=2)
 DRIVE = Drive("/mnt/enclosure0/drive6", "/dev/sda1", "uuid:6", 2049, "ext4")
 OTHER = Drive("/mnt/enclosure0/drive7", "/dev/sdb1", "uuid:7", 2065, "ext4")
 GOOD = Health(
@@ -97,22 +99,110 @@ def test_a_sleeping_disk_is_not_hot_whatever_it_was_when_it_fell_asleep():
 
 
 def test_a_failing_disk():
-    facts = {**NAMES, "assessment": "FAIL", "reallocated": 9, "pending": 0, "uncorrectable": None, "crc_errors": 0}
-    failing = replace(GOOD, assessment="FAIL", reallocated=9, uncorrectable=None)
+    facts = {**NAMES, "assessment": "FAIL", "reallocated": 0, "pending": 0, "uncorrectable": None, "crc_errors": 3}
+    failing = replace(GOOD, assessment="FAIL", crc_errors=3, uncorrectable=None)
     assert told(failing) == [Condition("failing", "uuid:6", CRITICAL, facts)]
-
-
-def test_a_disk_that_only_warns_is_a_warning():
-    assert [(one.kind, one.severity) for one in told(replace(GOOD, assessment="WARN"))] == [("failing", WARNING)]
-
-
-def test_a_disk_that_says_nothing_about_its_health_is_not_failing():
-    assert told(replace(GOOD, assessment="")) == []
 
 
 @pytest.mark.parametrize("state", [{"asleep": True}, {"problem": "no SMART: gone"}])
 def test_a_failing_disk_goes_on_failing_asleep_and_silent(state):
     assert "failing" in {condition.kind for condition in told(replace(GOOD, assessment="FAIL", **state))}
+
+
+# ---- Offline because it is failing ----
+
+FAILED = replace(GOOD, assessment="FAIL", failing_since=NOW, last_failed=NOW + 30 * 60)
+OFFLINING = replace(SMART, offline_failing=True)
+
+
+@pytest.mark.parametrize(("minutes", "is_sure"), [(None, False), (0, False), (29.9, False), (30, True), (300, True)])
+def test_a_drive_is_surely_failing_by_two_readings_an_interval_apart(minutes, is_sure):
+    last = None if minutes is None else NOW + minutes * 60
+    since = None if minutes is None else NOW
+    assert is_surely_failing(replace(FAILED, failing_since=since, last_failed=last), SMART) is is_sure
+    assert not is_surely_failing(None, SMART)
+
+
+def test_a_drive_that_was_taken_offline_is_told_of_until_it_is_in_use_again():
+    def found(offlined, told=(), settings=OFFLINING, health=FAILED):
+        return offline_conditions([DRIVE], {"uuid:6": health}, offlined, told, settings)
+
+    offlined, told = ["uuid:6"], [("taken_offline", "uuid:6")]
+    assert found(offlined) == [Condition("taken_offline", "uuid:6", WARNING, {**NAMES, "since": NOW})]
+    assert found([]) == []
+    assert found([], told) == []
+    assert found(offlined, settings=SMART) == []  # by the owner's own hand
+    assert found(offlined, health=GOOD) == []
+    assert found(offlined, told, SMART)
+    assert found(offlined, told, health=GOOD)
+
+
+# ---- Worn or damaged, whatever it says of itself ----
+
+
+@pytest.mark.parametrize(
+    ("changes", "word", "details"),
+    [
+        (
+            {"reallocated": 8256, "pending": 288, "uncorrectable": 288},
+            "damaged",
+            "8256 reallocated sectors, 288 pending sectors, 288 uncorrectable sectors",
+        ),
+        ({"pending": 1}, "damaged", "1 pending sector"),
+        ({"reported_uncorrectable": 2}, "damaged", "2 reported uncorrectable errors"),
+        ({"worn": "Wear_Leveling_Count"}, "worn", "Wear_Leveling_Count"),
+        (
+            {"worn": "104% of its life used", "reallocated": 4},
+            "damaged",
+            "4 reallocated sectors, 104% of its life used",
+        ),
+    ],
+)
+def test_a_damaged_or_worn_disk_is_told_of_at_its_first_reading(changes, word, details):
+    facts = {**NAMES, "word": word, "details": details}
+    assert told(replace(GOOD, **changes)) == [Condition("damaged", "uuid:6", WARNING, facts)]
+
+
+@pytest.mark.parametrize("name", ["crc_errors", "command_timeouts"])
+def test_errors_of_cables_are_no_damage(name):
+    assert told(replace(GOOD, **{name: 500})) == []
+
+
+def test_a_damaged_disk_that_cannot_be_read_any_more_has_not_healed():
+    silent = replace(GOOD, problem="no SMART: gone")
+    after = health_conditions([DRIVE], {"uuid:6": silent}, {}, {("damaged", "uuid:6"): WARNING}, SMART)
+    assert {one.kind for one in after} == {"damaged", "no_smart"}
+    assert {one.kind for one in told(silent)} == {"no_smart"}
+
+
+# ---- No verdict ----
+
+
+def test_a_disk_that_gives_no_verdict_is_not_failing_and_is_told_of_by_the_second_reading():
+    facts = {**NAMES, "last_read": NOW}
+    said = told(replace(GOOD, assessment=""))
+    assert said == [Condition("unsaid", "uuid:6", WARNING, facts, patience_seconds=15 * 60)]
+    first = compare({}, said, ("unsaid",), NOW)
+    assert not first.raised
+    assert compare(first.kept, said, ("unsaid",), NOW + 30 * 60).raised == said
+
+
+def test_an_alert_on_a_missing_verdict_stands_while_the_disk_sleeps_or_is_silent():
+    for state in ({"asleep": True}, {"problem": "no SMART: gone"}):
+        health = replace(GOOD, assessment="", **state)
+        before = {("unsaid", "uuid:6"): WARNING}
+        assert "unsaid" in {one.kind for one in health_conditions([DRIVE], {"uuid:6": health}, {}, before, SMART)}
+        assert "unsaid" not in {one.kind for one in told(health)}
+
+
+# ---- Hot by its own word ----
+
+
+def test_a_disk_that_calls_itself_too_hot_is_hot_and_not_failing():
+    said = told(replace(GOOD, says_hot=True, celsius=44))
+    assert [(one.kind, one.severity) for one in said] == [("hot", WARNING)]
+    assert told(replace(GOOD, says_hot=True, asleep=True)) == []
+    assert [one.severity for one in told(replace(GOOD, says_hot=True, celsius=66))] == [CRITICAL]
 
 
 # ---- Sectors ----
@@ -128,7 +218,15 @@ def readings(**counters):
 def test_counters_that_grew():
     facts = {**NAMES, "pending_from": 0, "pending_to": 16, "crc_errors_from": 7, "crc_errors_to": 8}
     dated = readings(pending=[0, 8, 16], crc_errors=[7, 7, 8])
-    assert told(dated=dated) == [Condition("sectors", "uuid:6", WARNING, facts)]
+    assert told(dated=dated) == [Condition("sectors", "uuid:6", CRITICAL, facts)]
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [("pending", CRITICAL), ("uncorrectable", CRITICAL), ("reallocated", WARNING), ("crc_errors", WARNING)],
+)
+def test_what_grows_before_a_disk_fails_is_critical(name, severity):
+    assert [one.severity for one in told(dated=readings(**{name: [1, 2]}))] == [severity]
 
 
 @pytest.mark.parametrize(
@@ -198,77 +296,19 @@ def test_a_drive_in_quarantine_without_a_failed_call_and_known_by_another_name_n
     assert (condition.facts["reason"], condition.facts["error"], condition.facts["call"]) == ("holes", "", "")
 
 
-# ---- Missing and silent drives ----
-
-
-def seen(why, drive=DRIVE, known=("uuid:6",), plots=None, offlined=()):
-    verdict = Verdict(drive, why.startswith("room"), why)
-    return presence_conditions([verdict], known, {"uuid:6": 431} if plots is None else plots,
-                               {"uuid:6": GOOD}, offlined, WATCH)  # fmt: skip
-
-
-def test_a_missing_drive():
-    facts = {**NAMES, "plots": 431}
-    assert seen("not mounted") == [Condition("missing", "uuid:6", CRITICAL, facts, patience_seconds=120)]
-
-
-def test_a_missing_drive_without_plots_is_a_warning():
-    (missing,) = seen("not mounted", plots={"uuid:6": 0})
-    assert (missing.severity, missing.facts["plots"]) == (WARNING, 0)
-    (never_counted,) = seen("not mounted", plots={})
-    assert (never_counted.severity, never_counted.facts["plots"]) == (CRITICAL, None)
-
-
-def test_a_drive_that_was_never_here_is_not_missing():
-    assert seen("not mounted", known=()) == []
-
-
-@pytest.mark.parametrize("entry", ["uuid:6", "drive6", "/mnt/enclosure0/drive6", "/dev/sda1"])
-@pytest.mark.parametrize("why", ["not mounted", "not answering within 10 s", "offlined"])
-def test_an_offlined_drive_is_not_told_of(entry, why):
-    assert seen(why, offlined=[entry]) == []
-
-
-@pytest.mark.parametrize(
-    "why",
-    [
-        "not answering within 10 s",
-        "not answering (an earlier probe of it still hangs)",
-        "not answering: a writer that was ended still hangs there",
-        "answers with an error: Input/output error",
-        "cannot be opened: Input/output error",
-    ],
-)
-def test_a_drive_that_does_not_answer(why):
-    facts = {**NAMES, "why": why, "plots": 431}
-    assert seen(why, known=()) == [Condition("not_answering", "uuid:6", CRITICAL, facts, patience_seconds=120)]
-
-
-@pytest.mark.parametrize("why", ["room for 3 plots", "full: room for 0 plots", "mounted read-only", "failing: SMART"])
-def test_other_drives_are_there(why):
-    assert seen(why) == []
-
-
-def test_names_are_fit_to_be_shown():
-    strange = replace(DRIVE, mountpoint="/mnt/a\nb\x1b[2J\udcff", device="/dev/mapper/x\u202e")
-    (missing,) = seen("not mounted", drive=strange)
-    assert all(value.isprintable() for value in missing.facts.values() if isinstance(value, str))
-    assert missing.facts["drive"] == r"a\nb\x1b[2J\xff"
-
-
 # ---- The drive choice ----
 
 
 def test_a_failing_disk_gets_no_plots():
-    healths = {"uuid:6": replace(GOOD, assessment="FAIL"), "uuid:7": GOOD, "uuid:8": replace(GOOD, assessment="WARN")}
-    assert unfit(healths, SMART) == {"uuid:6": "failing: SMART says FAILED"}
+    healths = {"uuid:6": replace(GOOD, assessment="FAIL"), "uuid:7": GOOD, "uuid:8": replace(GOOD, assessment="")}
+    assert unfit(healths, SMART) == {"uuid:6": Why(Reason.FAILING, "SMART says FAILED")}
 
 
 def test_a_disk_that_is_much_too_hot_gets_no_plots_until_it_has_cooled():
     def at(celsius, too_hot=()):
         return unfit({"uuid:6": replace(GOOD, celsius=celsius)}, SMART, too_hot)
 
-    assert at(60) == {"uuid:6": "too hot: 60 C (critical_celsius is 60)"}
+    assert at(60) == {"uuid:6": Why(Reason.HOT, "60 C (critical_celsius is 60)")}
     assert at(59) == {}
     assert at(57, too_hot=["uuid:6"]) != {}
     assert at(56, too_hot=["uuid:6"]) == {}

@@ -12,6 +12,7 @@ from plotfarm.drives.mount_table import Mount, covering, decode, parse_mount_tab
 from plotfarm.drives.mounts import natural_order, not_mounted, parse_fstab, sort_out
 from plotfarm.drives.offlined import is_offlined, parse_offlined
 from plotfarm.drives.patterns import matches
+from plotfarm.drives.reasons import Reason, Why
 
 DEFAULT = "/mnt/enclosure*/**/drive*"
 
@@ -48,17 +49,21 @@ MOUNTINFO = r"""
 40 27 8:17 / /mnt/enclosure0/my\040drive1 rw,noatime shared:1 master:2 - xfs /dev/sdb1 rw,attr2
 41 27 8:33 / /mnt/hdd2 rw - ext4 /dev/sdc1 ro,errors=remount-ro
 42 27 0:44 / /mnt/hdd2 rw - tmpfs tmpfs rw
+44 27 8:49 / /mnt/hdd4 rw - ext4 /dev/sdd1 rw,errors=remount-ro,emergency_ro
+45 27 8:65 / /mnt/hdd5 rw - ext4 /dev/sde1 rw,shutdown
 43 27 254:0 /srv /mnt/hdd3 ro - ext4 /dev/vda rw
 """
 
 
 def test_the_mount_table():
     table = parse_mount_table(MOUNTINFO)
-    assert len(table) == 6
+    assert len(table) == 8
     assert table[2] == Mount(40, os.makedev(8, 17), "/", "/mnt/enclosure0/my drive1", False, "xfs", "/dev/sdb1")
     assert table[3].read_only, "a file system that gave up says so only in its own options"
-    assert table[5].read_only
-    assert table[5].root == "/srv"
+    assert table[5].read_only, "and from Linux 6.15 on in other words"
+    assert [mount.is_shut_down for mount in table] == [False] * 6 + [True, False]
+    assert table[7].read_only
+    assert table[7].root == "/srv"
     assert topmost(table)["/mnt/hdd2"].file_system == "tmpfs", "the last mount on a mountpoint is the one seen"
     assert covering("/mnt/enclosure0/my drive1/x/y", table) == table[2]
     assert covering("/mnt/enclosure0", table) == table[1]
@@ -97,14 +102,19 @@ def test_what_is_passed_over():
         mount("/mnt/hdd3", 3, root="/srv"),
         mount("/mnt/hdd9", 1),
     ]
-    drives, passed_over = sort_out(mounts, {3: "on the system disk"}, {})
-    assert [one.mountpoint for one in drives] == ["/mnt/hdd9"], "the whole drive and not a bind mount of a part"
+    drives, passed_over = sort_out(mounts, {3: Reason.SYSTEM_DISK}, {})
+    assert [one.mountpoint for one in drives] == ["/mnt/hdd9", "/mnt/hdd2"], "the whole, not a bind mount of a part"
     assert {verdict.drive.mountpoint: verdict.why for verdict in passed_over} == {
-        "/mnt/hdd1": "the same file system as /mnt/hdd9",
-        "/mnt/hdd2": "mounted read-only",
-        "/mnt/hdd3": "on the system disk",
+        "/mnt/hdd1": Why(Reason.DUPLICATE, "/mnt/hdd9"),
+        "/mnt/hdd3": Why(Reason.SYSTEM_DISK),
     }
     assert not any(verdict.usable for verdict in passed_over)
+
+
+def test_a_second_mount_that_is_read_only_gives_way_to_the_one_that_is_not():
+    (drive,), (second,) = sort_out([mount("/mnt/hdd1", 1, read_only=True), mount("/mnt/hdd2", 1)], {}, {})
+    assert (drive.mountpoint, second.drive.mountpoint) == ("/mnt/hdd2", "/mnt/hdd1")
+    assert second.why == Why(Reason.DUPLICATE, "/mnt/hdd2")
 
 
 def test_identity_is_the_uuid_where_udev_knows_it():
@@ -122,7 +132,16 @@ def test_expected_drives_that_are_not_here():
         Drive("/mnt/hdd5", "/dev/sde1", "uuid:5", 0, ""),
         Drive("/mnt/hdd5", "UUID=5", "mount:/mnt/hdd5", 0, "xfs"),  # the same once more, from fstab
     ]
-    assert not_mounted(here, expected) == [Verdict(expected[2], False, "not mounted")]
+    assert not_mounted(here, expected) == [
+        Verdict(expected[0], Why(Reason.WRONG_DRIVE, "uuid:1")),
+        Verdict(expected[2], Why(Reason.NOT_MOUNTED)),
+    ]
+
+
+@pytest.mark.parametrize(("before", "now"), [("mount:/mnt/hdd1", "uuid:1"), ("uuid:1", "mount:/mnt/hdd1")])
+def test_a_drive_whose_uuid_is_not_known_was_not_replaced(before, now):
+    here = Drive("/mnt/hdd1", "/dev/sda1", now, 1, "xfs")
+    assert not_mounted([here], [Drive("/mnt/hdd1", "/dev/sda1", before, 0, "")]) == []
 
 
 def test_fstab():

@@ -9,39 +9,42 @@ from dataclasses import replace
 
 import pytest
 
-from plotfarm.drives.choose import Choice
+from plotfarm.drives.choose import Choice, Selected, Taken
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.quarantine import Quarantined, QuarantineReason
-from plotfarm.reports.explain import as_json, as_text, quarantine_in_words, reasons_in_short, wants_colour
+from plotfarm.drives.reasons import Reason, Why
+from plotfarm.reports.explain import as_json, as_text, wants_colour
+from plotfarm.reports.reasons import counted, quarantine_in_words
 
 
-def verdict(number: int, why: str, plots: int = 0, total: int = 12 * 10**12) -> Verdict:
+def verdict(number: int, reason: Reason, plots: int = 0, total: int = 12 * 10**12) -> Verdict:
     place = f"/mnt/enclosure0/front/column{number // 6}/drive{number}"
     drive = Drive(place, f"/dev/sd{number}", f"uuid:{number}", number, "xfs")
-    return Verdict(drive, plots > 0, why, plots * 10**11, plots * 10**11, plots, total)
+    return Verdict(drive, Why(reason), plots * 10**11, plots * 10**11, plots, total)
 
 
 VERDICTS = (
-    verdict(2, "full: room for 0 plots"),
-    verdict(17, "room for 58 plots", 58),
-    verdict(18, "room for 3 plots", 3),
-    verdict(19, "not answering (an earlier probe of it still hangs)", total=0),
-    verdict(20, "not mounted", total=0),
+    verdict(2, Reason.FULL),
+    verdict(17, Reason.HAS_ROOM, 58),
+    verdict(18, Reason.HAS_ROOM, 3),
+    verdict(19, Reason.PROBE_HANGS, total=0),
+    verdict(20, Reason.NOT_MOUNTED, total=0),
 )
-CHOSEN = Verdict(VERDICTS[1].drive, True, "taken: the lowest drive with room (58 plots)", room_plots=58)
-CHOICE = Choice(VERDICTS[0].drive.mountpoint, CHOSEN, VERDICTS, "fill", 108_995_911_228, False)
+CHOSEN = VERDICTS[1]
+CHOICE = Choice(VERDICTS[0].drive.mountpoint, Selected(CHOSEN, Taken.LOWEST), VERDICTS, "fill", 108_995_911_228, False)
 
 
 def test_the_table():
     assert as_text(CHOICE).splitlines() == [
-        "   DRIVE    MOUNTPOINT                                  FREE  PLOTS  WHY",
-        "   drive2   /mnt/enclosure0/front/column0/drive2         0 B      0  full: room for 0 plots",
-        "=> drive17  /mnt/enclosure0/front/column2/drive17    5.3 TiB     58  "
+        "   DRIVE    MOUNTPOINT                                  FREE      ROOM  WHY",
+        "   drive2   /mnt/enclosure0/front/column0/drive2         0 B   0 plots  "
+        "full: 0 B are left for plots, and one takes 101.5 GiB",
+        "=> drive17  /mnt/enclosure0/front/column2/drive17    5.3 TiB  58 plots  "
         "taken: the lowest drive with room (58 plots)",
-        "   drive18  /mnt/enclosure0/front/column3/drive18  279.4 GiB      3  room for 3 plots",
-        "   drive19  /mnt/enclosure0/front/column3/drive19          -      -  "
+        "   drive18  /mnt/enclosure0/front/column3/drive18  279.4 GiB   3 plots  room for 3 plots",
+        "   drive19  /mnt/enclosure0/front/column3/drive19          -         -  "
         "not answering (an earlier probe of it still hangs)",
-        "   drive20  /mnt/enclosure0/front/column3/drive20          -      -  not mounted",
+        "   drive20  /mnt/enclosure0/front/column3/drive20          -         -  not mounted",
         "",
         "The configured plot drive is /mnt/enclosure0/front/column0/drive2; "
         "the next run of drive_manager.py makes it /mnt/enclosure0/front/column2/drive17.",
@@ -94,7 +97,7 @@ def test_json_has_the_same_facts():
         ("drive2", False, False), ("drive17", True, True), ("drive18", False, True),
         ("drive19", False, False), ("drive20", False, False),
     ]  # fmt: skip
-    assert facts["drives"][1]["why"] == CHOSEN.why
+    assert facts["drives"][1]["why"] == "taken: the lowest drive with room (58 plots)"
     assert facts["drives"][2]["room_plots"] == 3
 
 
@@ -122,7 +125,7 @@ def test_a_quarantine_of_another_day_has_its_date():
 
 
 def test_a_quarantine_is_explained_in_the_table_and_counted_by_itself():
-    lost = replace(verdict(20, "in quarantine"), quarantine=LOST)
+    lost = replace(verdict(20, Reason.QUARANTINED), quarantine=LOST)
     choice = Choice("", None, (*VERDICTS[:1], lost), "fill", 1, False)
     assert f"Input/output error on fsync while a.plot was written; {REMEDY}" in as_text(choice)
     full, quarantined = json.loads(as_json(choice))["drives"]
@@ -131,13 +134,13 @@ def test_a_quarantine_is_explained_in_the_table_and_counted_by_itself():
         "reason": "io_error", "call": "fsync", "error": "Input/output error", "plot": "a.plot", "since": NOON,
     }  # fmt: skip
     assert quarantined["why"].endswith(REMEDY)
-    assert reasons_in_short(choice.verdicts) == "1 full, 1 in quarantine"
-    offlined = Choice("", None, (replace(lost, why="offlined"),), "fill", 1, False)
+    assert counted(choice.verdicts) == "1 full, 1 in quarantine"
+    offlined = Choice("", None, (replace(lost, why=Why(Reason.OFFLINED)),), "fill", 1, False)
     assert "offlined; in quarantine since" in as_text(offlined)
 
 
 def test_a_mountpoint_cannot_write_to_the_terminal():
-    bad = Verdict(Drive("/mnt/\033[31mdrive\n1", "/dev/sda", "uuid:1", 1, "xfs"), False, "not mounted")
+    bad = Verdict(Drive("/mnt/\033[31mdrive\n1", "/dev/sda", "uuid:1", 1, "xfs"), Why(Reason.NOT_MOUNTED))
     text = as_text(Choice("", None, (bad,), "fill", 1, False))
     assert "\033" not in text
     assert len([line for line in text.splitlines() if "not mounted" in line]) == 1
@@ -147,5 +150,5 @@ def test_without_drives_and_without_room():
     assert as_text(Choice("", None, (), "fill", 1, False)).startswith("No plot drives found")
     full = Choice("/mnt/hdd1", None, VERDICTS[:1], "fill", 1, False)
     assert "No drive can take a plot. The configured plot drive is /mnt/hdd1." in as_text(full)
-    assert reasons_in_short([*VERDICTS, *VERDICTS[:1]]).startswith("2 full, ")
-    assert "1 not answering" in reasons_in_short(VERDICTS)
+    assert counted([*VERDICTS, *VERDICTS[:1]]).startswith("2 full, ")
+    assert "1 not answering" in counted(VERDICTS)

@@ -15,6 +15,7 @@ from reports_samples import HOT, K32, MISSING, NOW, SIZE, TIB, drive_facts, empt
 from rich.cells import cell_len
 
 from plotfarm.drives.model import Verdict
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.reports.facts import DAY_SECONDS, DriveFacts, Unknown
 from plotfarm.reports.plot_report import as_json, as_text
 
@@ -145,7 +146,7 @@ def test_sixteen_drives_that_are_away_make_one_short_reason():
 
 
 def test_if_no_drive_could_be_counted_the_plots_are_unknown():
-    silent = DriveFacts(Verdict(farm().drives[0].drive, False, "not answering (an earlier probe of it still hangs)"))
+    silent = DriveFacts(Verdict(farm().drives[0].drive, Why(Reason.PROBE_HANGS)))
     text = as_text(one_drive(drives=(silent,), current=silent))
     rows = rows_of(text)
     assert rows["Total Number of Plots on chianas01"] == rows["Maximum # of plots when full"] == "unknown [1]"
@@ -155,7 +156,7 @@ def test_if_no_drive_could_be_counted_the_plots_are_unknown():
 
 def test_a_drive_that_answers_but_could_not_be_counted_says_why():
     facts = one_drive()
-    uncounted = replace(facts.drives[0], counts=None, uncounted="its directories could not be listed in time")
+    uncounted = replace(facts.drives[0], counts=None, uncounted=Why(Reason.NOT_COUNTED_IN_TIME))
     text = as_text(replace(facts, drives=(uncounted,)))
     assert why_of(text, "Total Number of Plots on chianas01") == (
         "not counted: drive0 (its directories could not be listed in time)"
@@ -258,7 +259,7 @@ def test_hostile_names_stay_on_their_line_and_steer_no_terminal():
     facts = one_drive(server="nas\n\033]0;x\007", chia_plots=Unknown("no\nlog\033[1m"))
     place = replace(facts.drives[0].drive, mountpoint=f"/mnt/{bad}", device="/dev/\n\033[31msdb")
     drive = replace(
-        facts.drives[0], verdict=replace(facts.drives[0].verdict, drive=place, usable=False, why="a\nb\033")
+        facts.drives[0], verdict=replace(facts.drives[0].verdict, drive=place, why=Why(Reason.IO_ERROR, "a\nb\033"))
     )
     text = as_text(replace(facts, drives=(drive,), current=drive))
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e\ud800-\udfff]", text)

@@ -14,6 +14,7 @@ from rich.cells import cell_len
 
 from plotfarm.base.config.sections import Smart
 from plotfarm.drives.model import Verdict
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.reports.facts import DriveFacts
 from plotfarm.reports.temperatures import as_json, as_text
 
@@ -151,8 +152,39 @@ def test_a_drive_that_is_not_mounted_says_so_and_shows_no_temperature():
 
 def test_a_drive_that_hangs_still_shows_what_smart_says():
     mounted = drive_facts(3, 5).drive
-    silent = DriveFacts(Verdict(mounted, False, "not answering"), health(3, celsius=71))
+    silent = DriveFacts(Verdict(mounted, Why(Reason.NOT_ANSWERING)), health(3, celsius=71))
     assert row_of(report(silent), "drive3")[3] == "71°C !!"
+
+
+def test_damaged_and_worn_drives_are_marked_whatever_they_say_of_themselves():
+    text = report(
+        with_health(0),
+        with_health(1, reallocated=8256, pending=288),
+        with_health(2, worn="Wear_Leveling_Count"),
+        with_health(3, assessment="FAIL", uncorrectable=4),
+        with_health(4, assessment="", pending=1),
+    )
+    shown = [row_of(text, f"drive{number}")[5] for number in range(5)]
+    assert shown == ["PASS", "PASS, damaged", "PASS, worn", "FAIL, damaged", "unknown, damaged"]
+    assert "damaged: drive1: 8256 reallocated sectors, 288 pending sectors" in text
+    assert "worn: drive2: Wear_Leveling_Count" in text
+    assert "damaged" not in report(with_health(0))
+
+
+def test_a_drive_that_calls_itself_too_hot_is_marked():
+    text = report(with_health(0, celsius=44, says_hot=True), with_health(1))
+    assert row_of(text, "drive0")[3] == "44°C !"
+    assert "! hot: 50°C or more (warning_celsius) or by its own word" in text
+
+
+def test_json_has_the_counters_and_how_long_a_drive_has_run():
+    worn = with_health(
+        1, power_on_hours=13201, start_stop_count=212, reported_uncorrectable=2, command_timeouts=3, says_hot=True
+    )
+    drive, silent = json.loads(as_json(farm(drives=(worn, drive_facts(5, 1, health=None))), SETTINGS))["drives"]
+    names = ("power_on_hours", "start_stop_count", "reported_uncorrectable", "command_timeouts", "damage", "says_hot")
+    assert [drive[name] for name in names] == [13201, 212, 2, 3, "damaged", True]
+    assert [silent[name] for name in names] == [None] * 6
 
 
 def test_an_empty_farm_says_that_there_are_no_drives():

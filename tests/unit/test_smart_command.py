@@ -44,5 +44,5 @@ def test_the_remedy_for_no_permission_is_a_line_for_sudo(monkeypatch):
 
 
 def test_a_disk_is_left_asleep_unless_it_may_be_woken():
-    assert arguments("/dev/sda", "", wake=False) == ["-n", "standby", "--all", "/dev/sda"]
-    assert arguments("/dev/sda", "megaraid,7", wake=True) == ["-d", "megaraid,7", "--all", "/dev/sda"]
+    assert arguments("/dev/sda", "", wake=False) == ["-n", "standby", "--json=o", "--all", "/dev/sda"]
+    assert arguments("/dev/sda", "megaraid,7", wake=True) == ["-d", "megaraid,7", "--json=o", "--all", "/dev/sda"]

@@ -100,7 +100,7 @@ class Smart:
     warning_celsius: int = field(default=50, metadata={"minimum": 1})
     critical_celsius: int = field(default=60, metadata={"minimum": 1})
     hysteresis_celsius: int = field(default=3, metadata={"minimum": 0})
-    offline_failing: bool = False  # take a drive whose health is not PASSED offline
+    offline_failing: bool = False  # take a drive offline that said FAILED twice
 
 
 @dataclass(frozen=True)

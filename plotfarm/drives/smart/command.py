@@ -44,8 +44,11 @@ def permission_remedy(words: Sequence[str]) -> str:
 
 
 def arguments(disk: str, kind: str, wake: bool) -> list[str]:
-    """Return what smartctl is asked. `kind`: see disks.type_of; `wake`: also if the disk has to start up for it."""
-    return [*([] if wake else ["-n", "standby"]), *(["-d", kind] if kind else []), "--all", disk]
+    """Return what smartctl is asked. `kind`: see disks.type_of; `wake`: also if the disk has to start up for it.
+
+    The answer is JSON, which holds the lines that smartctl prints for people as well.
+    """
+    return [*([] if wake else ["-n", "standby"]), *(["-d", kind] if kind else []), "--json=o", "--all", disk]
 
 
 def _user() -> str:

@@ -42,8 +42,6 @@ def read_health(
         return {disk: without(disk, now, str(error)) for disk in disks}
     except OSError as error:
         return {disk: without(disk, now, f"{lock_directory}: {error.strerror}") for disk in disks}
-    import pySMART  # type: ignore[import-untyped]  # noqa: F401  # once, before the threads need it
-
     return _read_all(_Reader(words, settings, now, lock_directory, _names(disks, settings)), sorted(disks))
 
 

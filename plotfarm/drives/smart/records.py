@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import Any, TypedDict
 
 from plotfarm.base.database import Database
 from plotfarm.base.units import DAY_SECONDS
-from plotfarm.drives.health import Health
+from plotfarm.drives.health import Assessment, Health
 
 _KEEP_SECONDS = 90 * 86400.0
 
@@ -16,21 +17,47 @@ _COLUMNS = (
     "disk", "time", "problem", "asleep", "last_read", "serial", "model", "assessment", "celsius", "highest_celsius",
     "reallocated", "pending", "uncorrectable", "crc_errors",
 )  # fmt: skip
+_DETAILS = (
+    "says_hot", "reported_uncorrectable", "command_timeouts", "worn", "power_on_hours", "start_stop_count",
+    "failing_since", "last_failed",
+)  # fmt: skip
 _DATED = ("time", "serial", "assessment", "celsius", "reallocated", "pending", "uncorrectable", "crc_errors")
 _CHANGES = ("serial", "assessment", "reallocated", "pending", "uncorrectable", "crc_errors")
 
 
 def merged(before: Health | None, now: Health) -> Health:
-    """Return what is to be remembered: the new reading, with the older values of a disk that said nothing now."""
+    """Return what is to be remembered: the new reading, with the older values of a disk that said nothing now.
+
+    A disk that said FAILED stays failing until it says PASSED: an answer without a verdict takes nothing back.
+    """
     if before is None or (now.serial and before.serial and now.serial != before.serial):
-        return now
+        return replace(now, **_failing(None, now))
     highest = max((celsius for celsius in (before.highest_celsius, now.celsius) if celsius is not None), default=None)
     if not now.problem and not now.asleep:
-        return replace(now, highest_celsius=highest)
+        return replace(now, highest_celsius=highest, **_failing(before, now))
     return replace(
         before, disk=now.disk or before.disk, time=now.time, problem=now.problem, asleep=now.asleep,
         serial=now.serial or before.serial, model=now.model or before.model,
     )  # fmt: skip
+
+
+class _Failing(TypedDict):
+    """What of a Health is about failing."""
+
+    assessment: Assessment
+    failing_since: float | None
+    last_failed: float | None
+
+
+def _failing(before: Health | None, now: Health) -> _Failing:
+    """Return the verdict that holds after a reading, and since when it does."""
+    since = before.failing_since if before else None
+    if now.assessment == Assessment.FAILED:
+        first = now.time if since is None else min(since, now.time)  # the clock may have been set back
+        return _Failing(assessment=Assessment.FAILED, failing_since=first, last_failed=now.time)
+    if before and before.last_failed is not None and now.assessment == Assessment.NOT_SAID:
+        return _Failing(assessment=Assessment.FAILED, failing_since=since, last_failed=before.last_failed)
+    return _Failing(assessment=now.assessment, failing_since=None, last_failed=None)
 
 
 def as_known(remembered: Health) -> Health:
@@ -40,10 +67,11 @@ def as_known(remembered: Health) -> Health:
     """
     if not remembered.problem:
         return remembered
-    failing = "FAIL" if remembered.assessment == "FAIL" else ""
+    is_failing = remembered.assessment == Assessment.FAILED
     return replace(
-        remembered, assessment=failing, celsius=None, reallocated=None, pending=None, uncorrectable=None,
-        crc_errors=None,
+        remembered, assessment=Assessment.FAILED if is_failing else Assessment.NOT_SAID, celsius=None, says_hot=False,
+        reallocated=None, pending=None, uncorrectable=None, crc_errors=None, reported_uncorrectable=None,
+        command_timeouts=None, worn="", power_on_hours=None, start_stop_count=None,
     )  # fmt: skip
 
 
@@ -105,26 +133,37 @@ class HealthRecords:
         )
         found: dict[str, list[Health]] = {}
         for key, *values in rows:
-            fields = dict(zip(_DATED, values, strict=True))
-            found.setdefault(_identity(key), []).append(Health(disk="", last_read=fields["time"], **fields))
+            reading = _dated(values)
+            found.setdefault(_identity(key), []).append(replace(reading, last_read=reading.time))
         return found
 
     def _remembered(self) -> Iterator[tuple[str, Health]]:
+        details = {
+            key: dict(zip(_DETAILS, values, strict=True))
+            for key, *values in self._database.rows(f"SELECT identity, {', '.join(_DETAILS)} FROM health_details")  # noqa: S608
+        }
         for key, *values in self._database.rows(f"SELECT identity, {', '.join(_COLUMNS)} FROM health"):  # noqa: S608
-            fields = dict(zip(_COLUMNS, values, strict=True))
-            yield _identity(key), Health(**{**fields, "asleep": bool(fields["asleep"])})
+            fields = dict(zip(_COLUMNS, values, strict=True)) | details.get(key, {})
+            fields["assessment"] = Assessment.of_stored(fields["assessment"])
+            for name in ("asleep", "says_hot"):
+                fields[name] = bool(fields.get(name))
+            yield _identity(key), Health(**fields)
 
     def _last_dated(self) -> dict[str, Health]:
         rows = self._database.rows(
             f"SELECT identity, {', '.join(_DATED)} FROM health_readings "  # noqa: S608
             "WHERE id IN (SELECT max(id) FROM health_readings GROUP BY identity)"
         )
-        return {_identity(key): Health(disk="", **dict(zip(_DATED, values, strict=True))) for key, *values in rows}
+        return {_identity(key): _dated(values) for key, *values in rows}
 
     def _remember(self, identity: str, health: Health) -> None:
         self._database.write(
             f"INSERT OR REPLACE INTO health VALUES ({', '.join('?' * (1 + len(_COLUMNS)))})",  # noqa: S608
             (_key(identity), *(getattr(health, column) for column in _COLUMNS)),
+        )
+        self._database.write(
+            f"INSERT OR REPLACE INTO health_details VALUES ({', '.join('?' * (1 + len(_DETAILS)))})",  # noqa: S608
+            (_key(identity), *(getattr(health, column) for column in _DETAILS)),
         )
 
     def _add(self, identity: str, health: Health) -> None:
@@ -140,6 +179,11 @@ class HealthRecords:
             "AND id NOT IN (SELECT max(id) FROM health_readings GROUP BY identity)",
             (before,),
         )
+
+
+def _dated(values: Sequence[Any]) -> Health:
+    fields = dict(zip(_DATED, values, strict=True))
+    return Health(disk="", **{**fields, "assessment": Assessment.of_stored(fields["assessment"])})
 
 
 def _is_news(health: Health, before: Health | None) -> bool:
