@@ -34,7 +34,7 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
             "disk": named_disk(directory) if drive.directory_mode else "",
             "mount": mount_identity(drive),
         }
-        why = _why_not_writable(directory, room, table)
+        why = _why_not_writable(drive, directory, room, table)
         if why is not None:
             return {**size, **_problem(why)}
         return {
@@ -54,13 +54,13 @@ def _problem(why: Why) -> dict[str, Any]:
     return {"problem": asdict(why)}
 
 
-def _why_not_writable(directory: int, room: os.statvfs_result, table: Sequence[Mount]) -> Why | None:
+def _why_not_writable(drive: Drive, directory: int, room: os.statvfs_result, table: Sequence[Mount]) -> Why | None:
     """Return why nothing can be written to an open directory, None if it can: the drive itself is not asked."""
     mount = mount_of(directory, table)
     if mount is not None and mount.is_shut_down:
         return Why(Reason.IO_ERROR, "its file system was shut down after errors")
     if room.f_flag & os.ST_RDONLY or (mount is not None and mount.read_only):
-        return Why(Reason.READ_ONLY)
+        return Why(Reason.MEANT_READ_ONLY if drive.is_meant_read_only else Reason.READ_ONLY)
     if not os.access(".", os.W_OK | os.X_OK, dir_fd=directory, effective_ids=True):
         return Why(Reason.NO_PERMISSION)
     return None

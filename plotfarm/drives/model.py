@@ -37,6 +37,7 @@ class Drive:
     device_number: int  # as the kernel numbers the file system (os.makedev); 0 if it is not mounted
     file_system: str
     directory_mode: bool = False
+    is_meant_read_only: bool = False  # fstab mounts it so
 
     @property
     def name(self) -> str:

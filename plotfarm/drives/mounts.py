@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -50,9 +50,12 @@ def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, s
     mounts = [mount for mount in _partitions(table) if _is_wanted(mount, settings, names)]
     drives, passed_over = sort_out(mounts, _system_disks(table), names)
     drives += [_directory(path, table) for path in settings.directories]
+    listed = _listed_in_fstab()
+    read_only = {drive.mountpoint for drive in listed if drive.is_meant_read_only}
+    drives = [replace(drive, is_meant_read_only=drive.mountpoint in read_only) for drive in drives]
     missing = not_mounted(
         [*drives, *(verdict.drive for verdict in passed_over)],
-        expected=[*_expected(settings, known or {}), *([Drive(current, "", "", 0, "")] if current else [])],
+        expected=[*_expected(settings, known or {}, listed), *([Drive(current, "", "", 0, "")] if current else [])],
     )
     order = natural_order()
     return Survey(
@@ -173,12 +176,15 @@ def _system_disks(table: Sequence[Mount]) -> dict[int, Reason]:
     return {mount.device_number: reason for mount, reason in covers.items() if mount is not None}
 
 
-def _expected(settings: Drives, known: Mapping[str, tuple[str, str]]) -> list[Drive]:
-    remembered = [Drive(place, device, identity, 0, "") for identity, (place, device) in known.items()]
+def _listed_in_fstab() -> list[Drive]:
     try:
-        listed = parse_fstab(os.fsdecode(_FSTAB.read_bytes()))
+        return parse_fstab(os.fsdecode(_FSTAB.read_bytes()))
     except OSError:
-        listed = []
+        return []
+
+
+def _expected(settings: Drives, known: Mapping[str, tuple[str, str]], listed: Sequence[Drive]) -> list[Drive]:
+    remembered = [Drive(place, device, identity, 0, "") for identity, (place, device) in known.items()]
     return [drive for drive in [*remembered, *listed] if matches_any(settings.mounts, [drive.mountpoint])]
 
 
@@ -191,5 +197,7 @@ def parse_fstab(text: str) -> list[Drive]:
             continue
         device, place = decode(fields[0]), os.path.normpath(decode(fields[1]))
         uuid = device.removeprefix("UUID=").strip('"') if device.startswith("UUID=") else ""
-        drives.append(Drive(place, device, f"uuid:{uuid}" if uuid else f"mount:{place}", 0, fields[2]))
+        identity = f"uuid:{uuid}" if uuid else f"mount:{place}"
+        is_meant_read_only = len(fields) > 3 and "ro" in fields[3].split(",")
+        drives.append(Drive(place, device, identity, 0, fields[2], is_meant_read_only=is_meant_read_only))
     return drives

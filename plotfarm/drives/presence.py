@@ -64,7 +64,7 @@ def response(reason: Reason) -> Alert | Silence:
             return Silence.IN_ORDER
         case Reason.FULL | Reason.TOO_SMALL:
             return Silence.TOGETHER
-        case Reason.OFFLINED | Reason.SYSTEM_DISK | Reason.PROGRAM_DISK | Reason.DUPLICATE:
+        case Reason.OFFLINED | Reason.SYSTEM_DISK | Reason.PROGRAM_DISK | Reason.DUPLICATE | Reason.MEANT_READ_ONLY:
             return Silence.WANTED
         case Reason.QUARANTINED | Reason.FAILING | Reason.WORN | Reason.HOT:
             return Silence.ANOTHER_CHECK

@@ -47,6 +47,7 @@ class Reason(StrEnum):
     NO_MARKER = "no_marker", "not a drive"  # a declared directory without its marker file
     WRONG_DRIVE = "wrong_drive", "replaced"  # the identity of what is mounted there now; "": it is not known
     READ_ONLY = "read_only", "read-only"
+    MEANT_READ_ONLY = "meant_read_only", "read-only by fstab"
     IO_ERROR = "io_error", "I/O error"  # the kernel's words
     NO_PERMISSION = "no_permission", "not writable"
     NOT_ANSWERING = "not_answering", "not answering"  # for how long it was waited for
@@ -77,6 +78,8 @@ class Why:
                 return f"another file system is mounted there now{f': {self.detail}' if self.detail else ''}"
             case Reason.READ_ONLY:
                 return "mounted read-only"
+            case Reason.MEANT_READ_ONLY:
+                return "mounted read-only, as fstab says"
             case Reason.IO_ERROR:
                 return f"answers with an error: {self.detail or 'no details'}"
             case Reason.NO_PERMISSION:

@@ -13,34 +13,29 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.state import State
 from plotfarm.base.units import DAY_SECONDS
-from plotfarm.drives.choose import Choice
 from plotfarm.drives.conditions import (
     GROWTH_SECONDS,
     HEALTH_KINDS,
     OFFLINE_KINDS,
-    QUARANTINE_KINDS,
     SPEED_KINDS,
     Facts,
     health_conditions,
     is_surely_failing,
     offline_conditions,
-    quarantine_conditions,
     speed_conditions,
 )
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.model import Drive
 from plotfarm.drives.offlined import read_offlined, take_offline
-from plotfarm.drives.presence import PRESENCE_KINDS, drives_in_order, presence_conditions
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
-from plotfarm.jobs.fitness import quarantined_drives
+from plotfarm.jobs.drive_checks import checks_of_drives
 from plotfarm.jobs.plot_formats import tell_of_lost_formats
 from plotfarm.jobs.plot_room import filling, filling_up
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller
-from plotfarm.notify.checks import Check, check
-from plotfarm.reports import reasons
+from plotfarm.notify.checks import check
 
 _LOG = logging.getLogger(__name__)
 _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
@@ -57,29 +52,11 @@ def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_
         checks.append(check(_CHIA_KINDS, _what_chia_says(config, stock)))
         stock = decide_again(config, state, stock)  # so that all speak of the same health
     checks += [
-        *_of_drives(config, state, stock),
+        *checks_of_drives(config, state, stock),
         check(["filling"], _filling(state, config.plotter.warn_hours_left)),
         check(["system_disk"], _full_system_disks(config)),
     ]
     teller.evaluate(checks)
-
-
-def standing(config: Config, state: State, stock: Stock, teller: Teller) -> list[Condition]:
-    """Return what the owner should know of now, for reports: of the drives as they are in `stock`."""
-    checks, told = _of_drives(config, state, stock), teller.told()
-    elsewhere = [condition for key, condition in told.items() if not any(one.covers(key) for one in checks)]
-    here = [condition for one in checks for condition in one.found]
-    here = [one for one in here if (one.kind, one.about) in told or not one.patience_seconds]
-    return sorted(elsewhere + here, key=lambda one: (one.kind, one.about))
-
-
-def _of_drives(config: Config, state: State, stock: Stock) -> list[Check]:
-    """Look at what was read of the drives: nothing is asked again."""
-    return [
-        _presence(config, state, stock),
-        check(QUARANTINE_KINDS, _lost_data(state, stock)),
-        _no_drive(stock.choice),
-    ]
 
 
 def tell_of_arrivals(config: Config, state: State, teller: Teller) -> None:
@@ -112,33 +89,6 @@ def tell_of_change(config: Config, state: State, stock: Stock, teller: Teller) -
     facts = gather(config, state, stock, healths, current=chosen.drive.mountpoint)
     previous = next((drive for drive in facts.drives if drive.drive.mountpoint == stock.choice.current), None)
     teller.tell(mails.plot_drive_changed(facts, previous, stock.choice.current))
-
-
-def _presence(config: Config, state: State, stock: Stock) -> Check:
-    """Look which drives are gone or cannot be used.
-
-    That one is back is said only of a drive that is there: not of one that was taken offline, or has other trouble now.
-    """
-    verdicts, offlined = stock.choice.verdicts, read_offlined(config.paths.state)
-    plots = {identity: count.plots for identity, count in Inventory(state.database).last_counts().items()}
-    healths = HealthRecords(state.database).latest()
-    found = presence_conditions(verdicts, state.known_drives(), plots, healths, offlined, config.watch)
-    return check(PRESENCE_KINDS, found, well=drives_in_order(verdicts))
-
-
-def _lost_data(state: State, stock: Stock) -> list[Condition]:
-    """Return the drives in quarantine, also one that has turned read-only since."""
-    drives = [verdict.drive for verdict in stock.choice.verdicts]
-    healths = HealthRecords(state.database).latest()
-    return quarantine_conditions(drives, quarantined_drives(state, drives), healths)
-
-
-def _no_drive(choice: Choice) -> Check:
-    """Look whether any drive can take a plot."""
-    if choice.chosen is not None:
-        return check(["no_drive"], [])
-    counted = reasons.counted(choice.verdicts) if choice.verdicts else "no plot drive was found"
-    return check(["no_drive"], [Condition("no_drive", "drives", Severity.CRITICAL, {"reasons": counted})])
 
 
 def _filling(state: State, warn_hours_left: float) -> list[Condition]:

@@ -12,9 +12,9 @@ from plotfarm.base.locks import refuse_network_directory
 from plotfarm.base.state import Daily, State
 from plotfarm.base.units import DAY_SECONDS, format_duration
 from plotfarm.drives.inventory import Inventory
+from plotfarm.jobs.drive_checks import standing
 from plotfarm.jobs.drive_health import read_drives
 from plotfarm.jobs.farm_facts import gather
-from plotfarm.jobs.look_after import standing
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller, on_its_way

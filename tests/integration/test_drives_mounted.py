@@ -86,6 +86,15 @@ readings = probe(find_drives(settings), [], 20, base / "locks")
 assert [r.problem for r in readings] == [Why(Reason.READ_ONLY), None], readings
 assert readings[0].total_bytes > 0
 """,
+    "a drive that fstab mounts read-only": """
+table = base / "fstab"
+table.write_text(f"/dev/loop99 {two} ext4 noatime,ro 0 0\\n")
+run("mount", "--bind", table, "/etc/fstab")
+assert [r.problem for r in probe(find_drives(settings), [], 20, base / "locks")] == [None, None]
+run("mount", "-o", "remount,ro", two)
+readings = probe(find_drives(settings), [], 20, base / "locks")
+assert [r.problem for r in readings] == [Why(Reason.MEANT_READ_ONLY), None], readings
+""",
     "something else mounted over a drive": """
 drive = find_drives(settings)[0]
 run("mount", "-t", "tmpfs", "tmpfs", two)

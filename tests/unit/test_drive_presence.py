@@ -42,6 +42,7 @@ RAISED = {
     Reason.NOT_MOUNTED: ("missing", CRITICAL, AFTER_A_WHILE),
     Reason.NO_MARKER: ("missing", CRITICAL, AFTER_A_WHILE),
     Reason.WRONG_DRIVE: ("wrong_drive", CRITICAL, AT_ONCE),
+    Reason.MEANT_READ_ONLY: Silence.WANTED,
     Reason.READ_ONLY: ("read_only", CRITICAL, AT_ONCE),
     Reason.IO_ERROR: ("io_error", CRITICAL, AT_ONCE),
     Reason.NO_PERMISSION: ("no_permission", WARNING, AT_ONCE),

@@ -149,11 +149,15 @@ def test_fstab():
 # a comment line
 UUID=1234-ab  /mnt/enclosure0/drive\\0401  xfs  defaults,nofail 0 0
 /dev/sdb1 /mnt/hdd2/ ext4 noatime 0 0
+/dev/sdc1 /mnt/hdd3 ext4 noatime,ro 0 0
+/dev/sdd1 /mnt/hdd4 ext4 errors=remount-ro
 broken
 """
     assert parse_fstab(text) == [
         Drive("/mnt/enclosure0/drive 1", "UUID=1234-ab", "uuid:1234-ab", 0, "xfs"),
         Drive("/mnt/hdd2", "/dev/sdb1", "mount:/mnt/hdd2", 0, "ext4"),
+        Drive("/mnt/hdd3", "/dev/sdc1", "mount:/mnt/hdd3", 0, "ext4", is_meant_read_only=True),
+        Drive("/mnt/hdd4", "/dev/sdd1", "mount:/mnt/hdd4", 0, "ext4"),
     ]
 
 

@@ -1,0 +1,63 @@
+"""What is wrong with the drives by what was read of them in this run: the same for alerts and for reports."""
+
+from __future__ import annotations
+
+from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.config.sections import Config
+from plotfarm.base.state import State
+from plotfarm.drives.choose import Choice
+from plotfarm.drives.conditions import QUARANTINE_KINDS, quarantine_conditions
+from plotfarm.drives.inventory import Inventory
+from plotfarm.drives.offlined import read_offlined
+from plotfarm.drives.presence import PRESENCE_KINDS, drives_in_order, presence_conditions
+from plotfarm.drives.smart.records import HealthRecords
+from plotfarm.jobs.fitness import quarantined_drives
+from plotfarm.jobs.stock import Stock
+from plotfarm.jobs.telling import Teller
+from plotfarm.notify.checks import Check, check
+from plotfarm.reports import reasons
+
+
+def standing(config: Config, state: State, stock: Stock, teller: Teller) -> list[Condition]:
+    """Return what the owner should know of now, for reports: of the drives as they are in `stock`."""
+    checks, told = checks_of_drives(config, state, stock), teller.told()
+    elsewhere = [condition for key, condition in told.items() if not any(one.covers(key) for one in checks)]
+    here = [condition for one in checks for condition in one.found]
+    here = [one for one in here if (one.kind, one.about) in told or not one.patience_seconds]
+    return sorted(elsewhere + here, key=lambda one: (one.kind, one.about))
+
+
+def checks_of_drives(config: Config, state: State, stock: Stock) -> list[Check]:
+    """Look at what was read of the drives: nothing is asked again."""
+    return [
+        _presence(config, state, stock),
+        check(QUARANTINE_KINDS, _lost_data(state, stock)),
+        _no_drive(stock.choice),
+    ]
+
+
+def _presence(config: Config, state: State, stock: Stock) -> Check:
+    """Look which drives are gone or cannot be used.
+
+    That one is back is said only of a drive that is there: not of one that was taken offline, or has other trouble now.
+    """
+    verdicts, offlined = stock.choice.verdicts, read_offlined(config.paths.state)
+    plots = {identity: count.plots for identity, count in Inventory(state.database).last_counts().items()}
+    healths = HealthRecords(state.database).latest()
+    found = presence_conditions(verdicts, state.known_drives(), plots, healths, offlined, config.watch)
+    return check(PRESENCE_KINDS, found, well=drives_in_order(verdicts))
+
+
+def _lost_data(state: State, stock: Stock) -> list[Condition]:
+    """Return the drives in quarantine, also one that has turned read-only since."""
+    drives = [verdict.drive for verdict in stock.choice.verdicts]
+    healths = HealthRecords(state.database).latest()
+    return quarantine_conditions(drives, quarantined_drives(state, drives), healths)
+
+
+def _no_drive(choice: Choice) -> Check:
+    """Look whether any drive can take a plot."""
+    if choice.chosen is not None:
+        return check(["no_drive"], [])
+    counted = reasons.counted(choice.verdicts) if choice.verdicts else "no plot drive was found"
+    return check(["no_drive"], [Condition("no_drive", "drives", Severity.CRITICAL, {"reasons": counted})])
