@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-
-from plotfarm.plots.formats import SUFFIXES
+from functools import cache
 
 PART_SUFFIX = ".part"
 LONGEST_NAME_BYTES = 200  # with ".<16 digits>.part" it still fits into the 255 bytes of every Linux file system
@@ -13,15 +12,20 @@ _LONGEST_SHOWN = 1000
 _ALLOWED = re.compile(r"[A-Za-z0-9._-]+")
 
 
-class _Suffixes:
-    """The suffixes of plots in this process."""
-
-    all = SUFFIXES
+_other_suffixes: list[str] = []
 
 
 def allow_suffixes(others: Iterable[str]) -> None:
     """Let files with these suffixes be plots too, in this process and those that it forks: as configured."""
-    _Suffixes.all = tuple(dict.fromkeys([*SUFFIXES, *others]))
+    _other_suffixes[:] = others
+    _suffixes.cache_clear()
+
+
+@cache
+def _suffixes() -> tuple[str, ...]:
+    from plotfarm.plots.formats import SUFFIXES  # many scripts need this module, and no suffix
+
+    return tuple(dict.fromkeys([*SUFFIXES, *_other_suffixes]))
 
 
 def is_plot_name(name: str) -> bool:
@@ -31,7 +35,7 @@ def is_plot_name(name: str) -> bool:
     names of unfinished files. Names that begin with `._` are macOS side files; the harvester leaves them
     out too.
     """
-    return name.endswith(_Suffixes.all) and not name.startswith("._")
+    return name.endswith(_suffixes()) and not name.startswith("._")
 
 
 def refuse_name(name: str) -> str | None:
@@ -48,7 +52,8 @@ def refuse_name(name: str) -> str | None:
     if problem is None and len(name) > LONGEST_NAME_BYTES:
         problem = f"the name has {len(name)} bytes, at most {LONGEST_NAME_BYTES} are allowed"
     if problem is None and not is_plot_name(name):
-        problem = f"the name does not end with {', '.join(_Suffixes.all[:-1])} or {_Suffixes.all[-1]}"
+        *others, last = _suffixes()
+        problem = f"the name does not end with {', '.join(others)} or {last}"
     return problem
 
 
