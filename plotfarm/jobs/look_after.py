@@ -29,6 +29,7 @@ from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.offlined import read_offlined, take_offline
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
+from plotfarm.jobs.farming import last_said, watch_farming
 from plotfarm.jobs.fitness import quarantined_drives
 from plotfarm.jobs.plot_room import filling, filling_up
 from plotfarm.jobs.server import server_name
@@ -56,6 +57,7 @@ def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_
         found += [*_illnesses(config, state, stock, teller), *_what_chia_says(config, stock)]
         looked_at += _WITH_HEALTH
     teller.see(found, looked_at)
+    watch_farming(config.chia, state.database, teller, last_said(config.chia))
 
 
 def tell_of_arrivals(config: Config, state: State, teller: Teller) -> None:

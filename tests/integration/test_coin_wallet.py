@@ -29,26 +29,30 @@ def wallet(tmp_path) -> Iterator[WalletServer]:
         yield server
 
 
-def identity(number):
+def parent(number):
     return f"{number:064x}"
 
 
+def identity(number, mojo):
+    return coin_id(parent(number), PUZZLE, mojo)
+
+
 def test_what_was_received_is_told(wallet):
-    wallet.transactions = [transaction(identity(2), 7, 3), transaction(identity(1), XCH, confirmed=False)]
+    wallet.transactions = [transaction(parent(2), 7, 3), transaction(parent(1), XCH, confirmed=False)]
     wallet.balance = 5 * XCH
     reading = read_wallet(wallet.wallet_address())
     assert (reading.synced, reading.balance_mojo) == (True, 5 * XCH)
     assert [(coin.id, coin.mojo, coin.kind, coin.confirmed) for coin in reading.coins] == [
-        (identity(2), 7, "farmer", True), (identity(1), XCH, "payment", False),
+        (identity(2, 7), 7, "farmer", True), (identity(1, XCH), XCH, "payment", False),
     ]  # fmt: skip
 
 
 def test_pages_are_read_until_one_holds_only_what_is_known(wallet):
-    wallet.transactions = [transaction(identity(number), 1) for number in range(120)]
+    wallet.transactions = [transaction(parent(number), 1) for number in range(120)]
     assert len(read_wallet(wallet.wallet_address()).coins) == 120
     assert sum(what == "get_transactions" for what, _ in wallet.asked) == 3
     wallet.asked.clear()
-    read_wallet(wallet.wallet_address(), {identity(number) for number in range(3, 120)})
+    read_wallet(wallet.wallet_address(), {identity(number, 1) for number in range(3, 120)})
     assert sum(what == "get_transactions" for what, _ in wallet.asked) == 2
 
 
@@ -107,11 +111,14 @@ def test_a_status_that_is_no_answer(wallet):
 
 
 @pytest.mark.parametrize("change", [
-    {"amount": -1}, {"amount": "5"}, {"amount": 2**64}, {"amount": True}, {"name": "abc"}, {"name": None},
+    {"additions": []}, {"additions": None}, {"additions": [7]}, {"additions": [{}]}, {"additions": [{}, {}]},
+    *({"additions": [{**transaction(parent(1), 5)["additions"][0], **part}]} for part in (
+        {"amount": -1}, {"amount": "5"}, {"amount": 2**64}, {"amount": True}, {"puzzle_hash": "abc"},
+        {"parent_coin_info": None})),
     {"confirmed_at_height": None}, {"created_at_time": "now"}, {"created_at_time": 1e300}, {"type": 1}, {"type": "0"},
 ])  # fmt: skip
 def test_a_row_that_makes_no_sense_costs_itself(wallet, change):
-    wallet.transactions = [{**transaction(identity(1), 5), **change}, transaction(identity(2), 6)]
+    wallet.transactions = [{**transaction(parent(1), 5), **change}, transaction(parent(2), 6)]
     assert [coin.mojo for coin in read_wallet(wallet.wallet_address()).coins] == [6]
 
 
@@ -122,7 +129,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=JSON, row=st.dictionaries(st.sampled_from(["name", "amount", "type", "created_at_time"]), JSON))
+@given(rows=JSON, row=st.dictionaries(st.sampled_from(["additions", "amount", "type", "created_at_time"]), JSON))
 def test_no_answer_makes_it_raise(wallet, rows, row):
     wallet.answers["get_transactions"] = json.dumps({"success": True, "transactions": rows}).encode()
     read_wallet(wallet.wallet_address())
@@ -140,7 +147,7 @@ MINE = coin_id(parent_of(STRANGER, 1), PUZZLE, XCH)
 def farmer(tmp_path, wallet) -> Iterator[Farmer]:
     with MailServer() as server:
         made = Farmer(tmp_path, server)
-        made.configure(f"[coins]\nwallet_rpc = True\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
+        made.configure(f"[coins]\nwallet = always\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
         made.run()
         yield made
 
@@ -149,10 +156,10 @@ def test_a_coin_is_told_when_the_wallet_has_confirmed_it_and_once(farmer, wallet
     farmer.receive(1)
     farmer.run()
     assert farmer.waiting() == 0
-    wallet.transactions = [transaction(MINE, XCH, confirmed=False)]
+    wallet.transactions = [transaction(parent_of(STRANGER, 1), XCH, confirmed=False)]
     farmer.run()
     assert farmer.server.received == []
-    wallet.transactions = [transaction(MINE, XCH, height=HEIGHT)]
+    wallet.transactions = [transaction(parent_of(STRANGER, 1), XCH, height=HEIGHT)]
     for _ in range(2):
         farmer.run()
     assert farmer.mails(1) == ["farmer01: 1 XCH received (payment)"]
@@ -160,9 +167,9 @@ def test_a_coin_is_told_when_the_wallet_has_confirmed_it_and_once(farmer, wallet
 
 
 def test_a_coin_that_no_log_has_is_told_too(farmer, wallet):
-    wallet.transactions = [transaction(identity(5), 2 * XCH, 3)]
+    wallet.transactions = [transaction(parent(5), 2 * XCH, 3)]
     farmer.run()
-    assert farmer.mails(1) == ["farmer01: 2 XCH received (farmer reward, 1.875 of it fees)"]
+    assert farmer.mails(1) == ["farmer01: 2 XCH received (farmer reward, 1.75 of it fees)"]
 
 
 def test_the_log_counts_while_the_wallet_is_away_and_nothing_is_told_twice(farmer, wallet):
@@ -173,7 +180,7 @@ def test_the_log_counts_while_the_wallet_is_away_and_nothing_is_told_twice(farme
         "farmer01: 1 XCH received (payment)",
         "farmer01: The wallet cannot be asked for coins",
     ]
-    wallet.synced, wallet.transactions = True, [transaction(MINE, XCH)]
+    wallet.synced, wallet.transactions = True, [transaction(parent_of(STRANGER, 1), XCH)]
     for _ in range(2):
         farmer.run()
     assert farmer.mails(3)[2] == "farmer01: The wallet can be asked again"
@@ -188,13 +195,13 @@ def test_what_log_and_wallet_disagree_on_is_shown(farmer):
 
 
 def test_the_first_answer_of_a_wallet_is_the_past(tmp_path, wallet):
-    wallet.transactions = [transaction(identity(number), XCH) for number in range(3)]
+    wallet.transactions = [transaction(parent(number), XCH) for number in range(3)]
     with MailServer() as server:
         farmer = Farmer(tmp_path, server)
-        farmer.configure(f"[coins]\nwallet_rpc = True\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
+        farmer.configure(f"[coins]\nwallet = always\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
         farmer.run()
         farmer.write(chia_logs.noise(TIME))
-        wallet.transactions.insert(0, transaction(identity(9), XCH))
+        wallet.transactions.insert(0, transaction(parent(9), XCH))
         farmer.run()
         assert farmer.mails(1) == ["farmer01: 1 XCH received (payment)"]
         assert "4 XCH" in server.received[0].part("plain")
