@@ -64,11 +64,11 @@ def _read(wallet: Connection, known: Container[str]) -> WalletReading:
     coins, complete_above = _coins(wallet, known)
     # Asked last, so that a wallet that began anew meanwhile is not taken for one that has lost its coins.
     balance = wallet.ask("get_wallet_balance", {"wallet_id": _WALLET_ID}).get("wallet_balance")
-    mojo = balance.get("confirmed_wallet_balance") if isinstance(balance, dict) else None
+    mojo: Any = balance.get("confirmed_wallet_balance") if isinstance(balance, dict) else None
     height: Any = wallet.ask("get_height_info", {}).get("height")
     synced = wallet.ask("get_sync_status", {}).get("synced") is True
     return WalletReading(
-        synced, height if _is_height(height) else 0, mojo if _is_amount(mojo) else None, tuple(coins), complete_above
+        synced, height if _is_height(height) else 0, mojo if _is_balance(mojo) else None, tuple(coins), complete_above
     )
 
 
@@ -121,6 +121,11 @@ def _coin(row: object) -> WalletCoin | None:
 
 def _is_amount(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**64
+
+
+def _is_balance(value: object) -> bool:
+    """Tell whether it is an amount; that of many coins may be more than one coin can hold."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**80
 
 
 def _is_height(value: object) -> bool:

@@ -14,7 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_coin_monitor import HEIGHT, TIME, XCH, Farmer
 
+from plotfarm.base.database import Database
+from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.farm_log import Unreadable
+from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.wallet import read_wallet
 from testbed import chia_logs
 from testbed.certificates import Authority
@@ -205,3 +208,93 @@ def test_the_first_answer_of_a_wallet_is_the_past(tmp_path, wallet):
         farmer.run()
         assert farmer.mails(1) == ["farmer01: 1 XCH received (payment)"]
         assert "4 XCH" in server.received[0].part("plain")
+
+
+def test_a_name_that_the_wallet_makes_up_anew_is_no_new_coin(farmer, wallet):
+    wallet.transactions = [transaction(parent(5), 2 * XCH)]
+    farmer.run()
+    wallet.transactions = [transaction(parent(5), 2 * XCH)]  # after a resync, with another name
+    farmer.run()
+    assert len(farmer.mails(1)) == 1
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "2"
+
+
+def test_coins_that_were_told_under_made_up_names_are_recognised_and_doubles_are_said(farmer, wallet):
+    book = CoinBook(Database(farmer.base / "state"))
+    old = [
+        Entry(f"{number:064x}", "", mojo, HEIGHT, "payment", Status.RECEIVED, TIME, told=True, in_wallet=True)
+        for number, mojo in ((1, 3 * XCH), (2, 3 * XCH), (3, 7 * XCH), (4, 5 * XCH))
+    ]
+    book.write(old, time.time())
+    book._database.write("UPDATE chia_logs SET tail = '' WHERE path = 'wallet'")
+    wallet.transactions = [
+        transaction(parent(5), 3 * XCH), transaction(parent(6), 7 * XCH), transaction(parent(7), XCH),
+    ]  # fmt: skip
+    for _ in range(2):
+        farmer.run()
+    told = farmer.mails(1)
+    assert told == ["farmer01: 1 XCH received (payment)"]
+    assert "it was counted twice" in " ".join(farmer.server.received[0].part("plain").split())
+    facts = json.loads(farmer.run("--report", "--json").stdout)
+    assert facts["received_xch"] == "16", "what no coin of the wallet is like stays as it is"
+    assert farmer.text().count("Counted twice") == 1
+
+
+def test_what_the_wallet_holds_is_shown_beside_what_was_received(farmer, wallet):
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    wallet.balance = XCH
+    farmer.run()
+    text = farmer.run("--report").stdout
+    assert "Received in all (XCH):" in text
+    assert "In the wallet on " in text
+    facts = json.loads(farmer.run("--report", "--json").stdout)
+    assert (facts["received_xch"], facts["wallet"]["xch"]) == ("3", "1")
+    assert farmer.mails(1)
+    assert "In the wallet at" in farmer.server.received[0].part("plain")
+
+
+def test_what_a_reorganisation_took_from_the_wallet_is_taken_back(farmer, wallet):
+    wallet.transactions = [transaction(parent(1), 3 * XCH), transaction(parent(2), 4 * XCH)]
+    farmer.run()
+    wallet.transactions = wallet.transactions[1:]
+    wallet.height = HEIGHT - 1  # it begins anew: it has not come so far yet
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "7"
+    wallet.height = HEIGHT + 1
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "4"
+    assert farmer.mails(2)[1] == "farmer01: 1 coin taken back"
+
+
+def test_the_wallet_is_asked_by_itself_where_it_can_be(tmp_path, wallet):
+    with MailServer() as server:
+        farmer = Farmer(tmp_path, server)
+        farmer.configure(f"[coins]\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
+        farmer.run()
+        assert wallet.asked
+        wallet.transactions = [transaction(parent(1), XCH)]
+        farmer.run()
+        assert farmer.mails(1) == ["farmer01: 1 XCH received (payment)"]
+        wallet.synced = False
+        farmer.run()
+        assert farmer.mails(2)[1] == "farmer01: The wallet cannot be asked for coins"
+        farmer.configure("[coins]\nwallet = never\n")
+        wallet.asked.clear()
+        farmer.run()
+        assert not wallet.asked
+
+
+def test_a_wallet_that_never_answered_is_no_alert_but_a_log_that_names_no_coin_is(tmp_path):
+    with MailServer() as server:
+        farmer = Farmer(tmp_path, server)
+        farmer.log.write_text(
+            f"{chia_logs.prefix(TIME, '2.7.5', 'harvester chia.harvester.harvester')}Found 0 V1 proofs\n"
+        )
+        assert farmer.run().returncode == 0
+        assert farmer.mails(1) == ["farmer01: Chia's log names no coin: none will be seen"]
+        plain = " ".join(server.received[0].part("plain").split())
+        assert "[coins] wallet" in plain
+        assert "--set-log-level DEBUG" in plain
+        farmer.write(chia_logs.debug_state(TIME, parent_of(STRANGER, 1), XCH))
+        farmer.run()
+        assert set(farmer.mails(3)[1:]) == {"farmer01: Coins are seen again", "farmer01: 1 XCH received (payment)"}
