@@ -69,7 +69,7 @@ class Connection:
             connection.close()
         if answer.status != http.HTTPStatus.OK:
             raise Refused(f"it answers {what} with status {answer.status}")
-        return _checked(what, data)
+        return checked(what, data)
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
@@ -78,7 +78,8 @@ class Connection:
         return left
 
 
-def _checked(what: str, data: bytes) -> dict[str, Any]:
+def checked(what: str, data: bytes) -> dict[str, Any]:
+    """Return what an answer to the question `what` holds; Refused if it is none, or says that it failed."""
     try:
         said = json.loads(data)
     except (ValueError, RecursionError):

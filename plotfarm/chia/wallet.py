@@ -81,7 +81,7 @@ def _coins(wallet: Connection, known: Container[str]) -> tuple[list[WalletCoin],
         rows = wallet.ask("get_transactions", asked).get("transactions")
         if not isinstance(rows, list):
             raise Refused("its answer holds no transactions")
-        new = [coin for row in rows if (coin := _coin(row)) is not None]
+        new = [coin for row in rows if (coin := coin_of(row)) is not None]
         coins += new
         if len(rows) < _PAGE:
             return coins, -1
@@ -99,7 +99,7 @@ def _reason(error: Exception) -> str:
     return one_line((error.strerror if isinstance(error, OSError) else None) or type(error).__name__)
 
 
-def _coin(row: object) -> WalletCoin | None:
+def coin_of(row: object) -> WalletCoin | None:
     """Return the coin of a transaction, or None if no sense can be made of it."""
     values: dict[str, Any] = row if isinstance(row, dict) else {}
     added = values.get("additions")
