@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
 import time
@@ -84,8 +85,6 @@ def test_answers_that_are_no_answers():
         at = chance.randrange(len(text))
         text[at : at + chance.choice([0, 1, 30])] = chance.choice([*PIECES, b"[" * 3000, b'"', b"}", b"{"])
         begun = time.process_time()
-        try:
+        with contextlib.suppress(Refused):
             assert isinstance(checked("get_transactions", bytes(text)), dict)
-        except Refused as error:
-            assert str(error)
         assert time.process_time() - begun < 1
