@@ -153,11 +153,16 @@ class CoinWatch:
         return doubles
 
     def _confirm(self, wallet: WalletReading) -> None:
-        """Take in what the wallet has, and what it has no more although it knows the chain beyond it."""
+        """Take in what the wallet has, and what it has no more although it knows the chain beyond it.
+
+        A wallet that knows none of the coins from before is another key's: nothing was taken back.
+        """
         confirmed = wallet.confirmed
         for coin in confirmed:
             self._ledger.confirm(coin)
         there = {coin.id for coin in confirmed}
+        if not any((known := self._book.entry(one)) is not None and known.in_wallet for one in there):
+            return
         for entry in self._book.of_wallet_above(wallet.complete_above):
             if entry.id not in there and entry.parent and (entry.height or 0) <= wallet.height:
                 self._ledger.lose(entry.id)

@@ -266,6 +266,15 @@ def test_what_a_reorganisation_took_from_the_wallet_is_taken_back(farmer, wallet
     assert farmer.mails(2)[1] == "farmer01: 1 coin taken back"
 
 
+def test_the_wallet_of_another_key_takes_nothing_back(farmer, wallet):
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    farmer.run()
+    wallet.transactions = []
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+    assert len(farmer.mails(1)) == 1
+
+
 def test_the_wallet_is_asked_by_itself_where_it_can_be(tmp_path, wallet):
     with MailServer() as server:
         farmer = Farmer(tmp_path, server)
