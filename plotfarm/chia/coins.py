@@ -92,16 +92,25 @@ class Reader:
     """
 
     def __init__(self) -> None:
-        self.levels: set[str] = set()
+        self._levels: set[bytes] = set()
         self.lines = 0
         self.open_bytes = 0
         self.farming = b""  # the newest line in which a harvester says that it looked for proofs
         self._record: list[bytes] = []
 
+    @property
+    def levels(self) -> set[str]:
+        """The levels that its lines have."""
+        return {level.decode() for level in self._levels}
+
     def read(self, lines: Iterable[bytes]) -> Iterator[Event]:
         """Yield what the lines say; each ends with a line feed, or is the last of its file."""
         for line in lines:
             self.lines += 1
+            if b"\0" not in line and line[:1].isdigit():  # nearly all are like this
+                if (event := self._read_one(line, len(line))) is not None:
+                    yield event
+                continue
             parts = whole_lines(line)
             for number, part in enumerate(parts, 1):
                 event = self._read_one(part, len(line) if number == len(parts) else 0)
@@ -110,15 +119,17 @@ class Reader:
 
     def _read_one(self, line: bytes, size: int) -> Event | None:
         """Return what a line completes; `size`: how many bytes it takes in the file."""
-        prefix = PREFIX.match(line) if line[:1].isdigit() else None
+        prefix = PREFIX.match(line)
         if prefix is None:
             # It continues a record, or is none of Chia's.
             return self._continued(line, size) if self._record else None
 
-        self.levels.add(prefix["level"].decode())
-        self._close()
+        self._levels.add(prefix["level"])
+        if self._record:
+            self._close()
         if _ELIGIBLE in line:
             self.farming = line
+            return None
         if not any(word in line for word in _INTERESTING):
             return None
         if any(word in line for word in _BEGINS):

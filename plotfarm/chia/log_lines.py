@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 PREFIX = re.compile(
     rb"(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d[.,]\d{1,9})(?P<zone>Z|[+-]\d\d:?\d\d)?\s{1,8}"
     rb"(?:(?P<version>\d{1,4}\.\d{1,4}\S{0,40})\s{1,8})?"
-    rb"(?P<service>\w{1,64})\s{1,8}\S{1,128}?\s{0,64}:\s{0,8}(?P<level>[A-Z]{1,10})\s"
+    rb"(?P<service>\w{1,64})\s{1,8}[^\s:]{1,128}\s{0,64}:\s{0,8}(?P<level>[A-Z]{1,10})\s"
 )
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _VERSION = re.compile(rb"(\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?")

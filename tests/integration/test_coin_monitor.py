@@ -76,8 +76,14 @@ class Farmer:
         return (self.base / "logs/coin_monitor.log").read_text()
 
     def waiting(self) -> int:
+        """Return how many messages are not sent, at the latest when what is on its way has had time to arrive."""
         database = Database(self.base / "state")
-        rows = database.rows("SELECT count(*) FROM outbox WHERE ended IS NULL")
+        deadline = time.monotonic() + 10
+        while True:
+            rows = database.rows("SELECT count(*) FROM outbox WHERE ended IS NULL")
+            if not rows[0][0] or time.monotonic() > deadline:
+                break
+            time.sleep(0.02)
         database.close()
         return int(rows[0][0])
 
