@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 _ABOUT = """\
 Reads what is new in Chia's log and tells of each coin that you receive, once: by mail, SMS, push or any other
-service. Every coin is also noted in logs/new_coins.log. Chia has to log at level INFO:
-  chia configure --set-log-level INFO      (then restart it)
+service. Every coin is also noted in logs/new_coins.log. Chia's wallet is asked where this user can read its
+certificate; otherwise Chia has to log at level DEBUG, before version 2.7.4 at level INFO:
+  chia configure --set-log-level DEBUG     (then restart it)
 The first run takes what is in the logs for the past, and tells of nothing."""
 
 _EXAMPLES = """\

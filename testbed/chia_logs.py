@@ -31,6 +31,27 @@ def state(
     )
 
 
+def debug_state(
+    time: str, parent: str, mojo: int, created: int | None = 5_200_002, spent: int | None = None, version: str = "2.7.5"
+) -> str:
+    """Return the line about a coin's state since version 2.7.4, at level DEBUG."""
+    line = state(time, parent, mojo, created, spent, version)
+    identity = coin_id(parent, PUZZLE, mojo)
+    line = line.replace(
+        "wallet chia.wallet.wallet_node    : INFO     ", "wallet chia.wallet.wallet_state_manager: DEBUG    "
+    )
+    return line.replace(f"request coin: {identity}", f"Add coin state: {identity}: ")
+
+
+def debug_added(time: str, parent: str, mojo: int, height: int = 5_200_002, wallet: int = 1) -> str:
+    """Return the line about a coin that is added since version 2.7.4, at level DEBUG."""
+    return (
+        f"{time} 2.7.5 wallet chia.wallet.wallet_state_manager: DEBUG    Adding record to state manager coin: Coin {{ "
+        f"parent_coin_info: {parent}, puzzle_hash: {PUZZLE}, amount: {mojo} }} at {height} wallet_id: {wallet} "
+        "and type: 0\n"
+    )
+
+
 def old_state(time: str, parent: str, mojo: int, created: int | None = 100_002, spent: int | None = None) -> str:
     """Return the lines about a coin's state of version 1.4 to 1.6.0."""
     return (

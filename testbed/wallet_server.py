@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import ssl
 import threading
 from collections.abc import Mapping
@@ -11,17 +12,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from plotfarm.chia.wallet import WalletAddress
+from plotfarm.chia.rpc import ServiceAddress
 from testbed.certificates import Authority
+from testbed.chia_logs import PUZZLE
 from testbed.service import Service
 
 
 def transaction(
-    identity: str, mojo: int, kind: int = 0, *, confirmed: bool = True, height: int = 5_200_000
+    parent: str, mojo: int, kind: int = 0, *, confirmed: bool = True, height: int = 5_200_000, name: str = ""
 ) -> dict[str, Any]:
-    """Return a transaction as the wallet tells it. `kind`: 0 payment, 2 pool reward, 3 farmer reward."""
-    return {"name": f"0x{identity}", "amount": mojo, "type": kind, "confirmed": confirmed,
-            "confirmed_at_height": height, "created_at_time": 1_795_000_000}  # fmt: skip
+    """Return a transaction as the wallet tells it. `kind`: 0 payment, 2 pool reward, 3 farmer reward.
+
+    `name`: what the wallet calls it, "": something random, as if the coin had been spent when it was first seen.
+    """
+    return {
+        "name": f"0x{name or secrets.token_hex(32)}", "amount": mojo, "type": kind, "confirmed": confirmed,
+        "confirmed_at_height": height, "created_at_time": 1_795_000_000,
+        "additions": [{"amount": mojo, "parent_coin_info": f"0x{parent}", "puzzle_hash": f"0x{PUZZLE}"}],
+    }  # fmt: skip
 
 
 @dataclass
@@ -32,6 +40,7 @@ class WalletServer(Service):
     transactions: list[dict[str, Any]] = field(default_factory=list)  # newest first
     synced: bool = True
     balance: object = 0
+    height: int = 6_000_000
     answers: dict[str, bytes] = field(default_factory=dict)  # by question, in place of what it would say
     status: int = 200
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
@@ -50,9 +59,9 @@ class WalletServer(Service):
         certificate.rename(self.certificate)
         key.rename(self.key)
 
-    def wallet_address(self, timeout_seconds: float = 10.0) -> WalletAddress:
+    def wallet_address(self, timeout_seconds: float = 10.0) -> ServiceAddress:
         """Return how it is asked."""
-        return WalletAddress(self.address, self.port, self.certificate, self.key, self.authority, timeout_seconds)
+        return ServiceAddress(self.address, self.port, self.certificate, self.key, self.authority, timeout_seconds)
 
     def start(self) -> None:
         """Listen, from now on."""
@@ -78,6 +87,7 @@ class WalletServer(Service):
             return self.answers[what]
         answers: dict[str, dict[str, Any]] = {
             "get_sync_status": {"synced": self.synced},
+            "get_height_info": {"height": self.height},
             "get_wallet_balance": {"wallet_balance": {"confirmed_wallet_balance": self.balance}},
             "get_transactions": {"transactions": self.transactions[asked.get("start", 0) : asked.get("end", 0)]},
         }

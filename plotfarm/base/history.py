@@ -141,8 +141,17 @@ CREATE TABLE health_details (
 ) WITHOUT ROWID;
 """
 
+# What the wallet holds, and what Chia farmed by its log, each with the time when it said so.
+_SAID_WHEN = """
+CREATE TABLE wallet_balance (
+    one INTEGER PRIMARY KEY CHECK (one = 1), mojo TEXT NOT NULL, asked REAL NOT NULL
+);
+CREATE TABLE farming (log TEXT PRIMARY KEY, plots INTEGER NOT NULL, bytes INTEGER, said REAL NOT NULL);
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
     Migration("what else a disk says and counts", _HEALTH_DETAILS),
+    Migration("what the wallet holds and what Chia farms, and when that was said", _SAID_WHEN),
 )

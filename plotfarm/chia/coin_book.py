@@ -17,15 +17,28 @@ from plotfarm.chia.rewards import MOJO_PER_XCH
 FIRST_LINE = "[LEAVE THIS LINE HERE]"  # so begins the file of the system before, which goes on here
 
 _WALLET = "wallet"  # stands among the logs once it was asked
+_BY_PARTS = "ids by parts"  # its `tail`, once all ids in the book are computed, and none is a name of the wallet's
 _COLUMNS = "id, parent, mojo, height, kind, status, time, told, in_wallet"
 
 
 @dataclass(frozen=True)
-class Total:
-    """What there is in all: the last balance that the log told, if any, and the coins received after it."""
+class Holding:
+    """What the wallet said that it holds."""
 
     mojo: int
-    coins: int  # received, ever
+    asked: float  # Unix time
+
+
+@dataclass(frozen=True)
+class Total:
+    """What was received in all, which is not what is left of it: `holding`, where the wallet has ever said that.
+
+    A balance that a log tells (up to version 1.1.7) stands for all that was received before it.
+    """
+
+    mojo: int
+    coins: int
+    holding: Holding | None = None
 
 
 class CoinBook:
@@ -45,16 +58,18 @@ class CoinBook:
         return [_entry(row) for row in rows]
 
     def received(self) -> list[Entry]:
-        """Return all coins received, in the order in which they were found."""
+        """Return all coins received, oldest first; those without a date are from the oldest logs."""
         query = f"SELECT {_COLUMNS} FROM coins WHERE status = ? ORDER BY seq"  # noqa: S608
-        return [_entry(row) for row in self._database.rows(query, (Status.RECEIVED.value,))]
+        found = [_entry(row) for row in self._database.rows(query, (Status.RECEIVED.value,))]
+        return sorted(found, key=lambda one: one.time if "T" in one.time else "")
 
     def write(self, entries: Iterable[Entry], now: float) -> bool:
         """Write down coins as they are now; inside the transaction of the caller."""
         return self._database.write_many(
             f"INSERT INTO coins ({_COLUMNS}, found) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
-            "ON CONFLICT (id) DO UPDATE SET height = excluded.height, kind = excluded.kind, status = excluded.status, "
-            "time = excluded.time, told = excluded.told, in_wallet = excluded.in_wallet",
+            "ON CONFLICT (id) DO UPDATE SET parent = excluded.parent, height = excluded.height, "
+            "kind = excluded.kind, status = excluded.status, time = excluded.time, told = excluded.told, "
+            "in_wallet = excluded.in_wallet",
             [
                 (one.id, one.parent, str(one.mojo), one.height, one.kind, one.status.value, one.time, one.told,
                  one.in_wallet, now)
@@ -66,9 +81,32 @@ class CoinBook:
         """Tell whether the wallet was asked before."""
         return bool(self._database.rows("SELECT 1 FROM chia_logs WHERE path = ?", (_WALLET,)))
 
-    def meet_wallet(self) -> bool:
-        """Note that the wallet was asked."""
-        return self._database.write("INSERT OR IGNORE INTO chia_logs VALUES (?, 0, 0, '')", (_WALLET,))
+    def misnamed(self) -> list[Entry]:
+        """Return the coins whose id may be a name that the wallet had made up; none once they were recognised."""
+        if self._database.rows("SELECT 1 FROM chia_logs WHERE path = ? AND tail = ?", (_WALLET, _BY_PARTS)):
+            return []
+        return [one for one in self.received() if not one.parent]
+
+    def rename(self, before: str, identity: str, parent: str) -> bool:
+        """Give a coin its true id."""
+        return self._database.write("UPDATE coins SET id = ?, parent = ? WHERE id = ?", (identity, parent, before))
+
+    def meet_wallet(self, holding: Holding | None) -> bool:
+        """Note that the wallet was asked, and what it holds, if it said so; no id in the book is a name of its now."""
+        met = self._database.write("INSERT OR REPLACE INTO chia_logs VALUES (?, 0, 0, ?)", (_WALLET, _BY_PARTS))
+        if not met or holding is None:
+            return met
+        row = (str(holding.mojo), holding.asked)
+        return self._database.write("INSERT OR REPLACE INTO wallet_balance VALUES (1, ?, ?)", row)
+
+    def has_read(self) -> bool:
+        """Tell whether a log or the wallet was ever read: if not, nothing is known of coins."""
+        return bool(self._database.rows("SELECT 1 FROM chia_logs LIMIT 1"))
+
+    def of_wallet_above(self, height: int) -> list[Entry]:
+        """Return the coins received that the wallet has confirmed, above a height."""
+        query = f"SELECT {_COLUMNS} FROM coins WHERE status = ? AND in_wallet AND height > ?"  # noqa: S608
+        return [_entry(row) for row in self._database.rows(query, (Status.RECEIVED.value, height))]
 
     def knows_balance(self, balance: Balance) -> bool:
         """Tell whether this balance was taken in before."""
@@ -102,7 +140,9 @@ class CoinBook:
         last = self._database.rows("SELECT after, mojo FROM balances ORDER BY seq DESC LIMIT 1")
         after, mojo = (last[0][0], int(last[0][1])) if last else (0, 0)
         rows = self._database.rows("SELECT seq, mojo FROM coins WHERE status = ?", (Status.RECEIVED.value,))
-        return Total(mojo + sum(int(one) for seq, one in rows if seq > after), len(rows))
+        held = self._database.rows("SELECT mojo, asked FROM wallet_balance")
+        holding = Holding(int(held[0][0]), held[0][1]) if held else None
+        return Total(mojo + sum(int(one) for seq, one in rows if seq > after), len(rows), holding)
 
     def place(self, log: Path) -> Place | None:
         """Return where a log was read last, or None."""

@@ -1,6 +1,7 @@
 """What the lines of Chia's log say of coins, in the formats of version 1.0 to 2.7: from lines to values.
 
 A record is a line with a time and a logger and, up to version 1.6, further lines that continue it.
+From 2.7.4 on coins are named at level DEBUG alone.
 """
 
 from __future__ import annotations
@@ -8,27 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from hashlib import sha256
 
-_MOST_RECORD_BYTES = 64 * 1024  # longer ones are none of Chia's
+from plotfarm.chia.log_lines import PREFIX, whole_lines
 
-_PREFIX = re.compile(
-    rb"(?P<time>(?:\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d[.,]\d+)(?:Z|[+-]\d\d:?\d\d)?\s+(?:\d+\.\d+\S*\s+)?"
-    rb"(?P<service>\w+)\s+\S+\s*:\s*(?P<level>[A-Z]+)\s"
-)
-_BEGINS = (b"Adding coin: ", b"Adding record to state manager coin: ", b"request coin: ")
+_MOST_RECORD_BYTES = 8 * 1024  # longer ones are none of Chia's
+_MOST_RECORD_LINES = 16
+
+_BEGINS = (b"Adding coin: ", b"Adding record to state manager coin: ", b"request coin: ", b"Add coin state: ")
+_STATES = (b"request coin: ", b"Add coin state: ")  # the others tell of a coin that was added
 _HEX = rb"(?:0x)?([0-9a-f]{64})"
 _FIELDS = {
-    "amount": re.compile(rb"\bamount'?\s*:\s*(\d{1,20})\b"),
-    "parent": re.compile(rb"\bparent_coin_info'?\s*:\s*'?" + _HEX),
-    "puzzle_hash": re.compile(rb"\bpuzzle_hash'?\s*:\s*'?" + _HEX),
+    "amount": re.compile(rb"\bamount'?\s{0,8}:\s{0,8}(\d{1,20})\b"),
+    "parent": re.compile(rb"\bparent_coin_info'?\s{0,8}:\s{0,8}'?" + _HEX),
+    "puzzle_hash": re.compile(rb"\bpuzzle_hash'?\s{0,8}:\s{0,8}'?" + _HEX),
 }
-_CREATED = re.compile(rb"\bcreated_height'?\s*:\s*(?:(None)|(?:Some\()?(\d{1,10})\)?)")
-_SPENT = re.compile(rb"\bspent_height'?\s*:\s*(?:(None)|(?:Some\()?(\d{1,10})\)?)")
-_ADDED = re.compile(rb"\}\s+at (\d{1,10})(?: wallet_id:(\d{1,6}))?(?: and type: \S+)?\s*$")
-_BALANCE = re.compile(rb"Confirmed balance amount is (\d{1,20})\s*$")
+_CREATED = re.compile(rb"\bcreated_height'?\s{0,8}:\s{0,8}(?:(None)|(?:Some\()?(\d{1,10})\)?)")
+_SPENT = re.compile(rb"\bspent_height'?\s{0,8}:\s{0,8}(?:(None)|(?:Some\()?(\d{1,10})\)?)")
+_ADDED = re.compile(rb"\}\s{1,8}at (\d{1,10})(?: wallet_id: ?(\d{1,6}))?(?: and type: \S{1,64})?\s{0,8}$")
+_BALANCE = re.compile(rb"Confirmed balance amount is (\d{1,20})\s{0,8}$")
 _BLOCK = re.compile(rb"Farmed unfinished_block ([0-9a-f]{64})")
-_INTERESTING = (b"coin: ", b"Confirmed balance amount", b"Farmed unfinished_block")
+_INTERESTING = (b"coin: ", b"coin state: ", b"Confirmed balance amount", b"Farmed unfinished_block")
+_ELIGIBLE = b" plots were eligible for farming"
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,24 @@ class Block:
     hash: str
 
 
+@dataclass(frozen=True)
+class WalletCoin:
+    """One coin that the wallet has received."""
+
+    id: str  # 64 hexadecimal digits
+    parent: str
+    mojo: int
+    height: int
+    time: float  # Unix time
+    kind: str  # payment, pool or farmer
+    confirmed: bool
+
+    @property
+    def local_time(self) -> str:
+        """When it came, as a log would write it."""
+        return datetime.fromtimestamp(self.time).isoformat(timespec="milliseconds")
+
+
 Event = CoinState | Balance | Block
 
 
@@ -71,38 +92,59 @@ class Reader:
     """
 
     def __init__(self) -> None:
-        self.levels: set[str] = set()
+        self._levels: set[bytes] = set()
         self.lines = 0
         self.open_bytes = 0
+        self.farming = b""  # the newest line in which a harvester says that it looked for proofs
         self._record: list[bytes] = []
+
+    @property
+    def levels(self) -> set[str]:
+        """The levels that its lines have."""
+        return {level.decode() for level in self._levels}
 
     def read(self, lines: Iterable[bytes]) -> Iterator[Event]:
         """Yield what the lines say; each ends with a line feed, or is the last of its file."""
         for line in lines:
             self.lines += 1
-            prefix = _PREFIX.match(line) if line[:1].isdigit() else None
-            if prefix is not None:
-                self.levels.add(prefix["level"].decode())
-                self._close()
-                if not any(word in line for word in _INTERESTING):
-                    continue
-                if any(word in line for word in _BEGINS):
-                    self._record = []
-                elif (event := _single(line, prefix["time"])) is not None:
+            if b"\0" not in line and line[:1].isdigit():  # nearly all are like this
+                if (event := self._read_one(line, len(line))) is not None:
                     yield event
-                    continue
-                else:
-                    continue
-            elif not self._record:
-                continue  # it continues a record that says nothing here, or is none of Chia's
-            self._record.append(line)
-            self.open_bytes += len(line)
-            text = b"".join(self._record)
-            if (event := _coin(text)) is not None:
-                yield event
-                self._close()
-            elif len(text) > _MOST_RECORD_BYTES:
-                self._close()
+                continue
+            parts = whole_lines(line)
+            for number, part in enumerate(parts, 1):
+                event = self._read_one(part, len(line) if number == len(parts) else 0)
+                if event is not None:
+                    yield event
+
+    def _read_one(self, line: bytes, size: int) -> Event | None:
+        """Return what a line completes; `size`: how many bytes it takes in the file."""
+        prefix = PREFIX.match(line)
+        if prefix is None:
+            # It continues a record, or is none of Chia's.
+            return self._continued(line, size) if self._record else None
+
+        self._levels.add(prefix["level"])
+        if self._record:
+            self._close()
+        if _ELIGIBLE in line:
+            self.farming = line
+            return None
+        if not any(word in line for word in _INTERESTING):
+            return None
+        if any(word in line for word in _BEGINS):
+            return self._continued(line, size)
+        return _single(line, prefix["time"])
+
+    def _continued(self, line: bytes, size: int) -> Event | None:
+        """Add a line to the record that is open; return what it says once it is complete."""
+        self._record.append(line)
+        self.open_bytes += size
+        text = b"".join(self._record)
+        event = _coin(text)
+        if event is not None or len(text) > _MOST_RECORD_BYTES or len(self._record) > _MOST_RECORD_LINES:
+            self._close()
+        return event
 
     def _close(self) -> None:
         self._record, self.open_bytes = [], 0
@@ -119,7 +161,7 @@ def _single(line: bytes, time: bytes) -> Event | None:
 def _coin(record: bytes) -> CoinState | None:
     """Return what a record says of a coin, or None if it is not complete, or no sense can be made of it."""
     found = {name: pattern.search(record) for name, pattern in _FIELDS.items()}
-    prefix = _PREFIX.match(record)
+    prefix = PREFIX.match(record)
     if prefix is None or not all(found.values()):
         return None
     mojo, parent, puzzle_hash = (match[1].decode() for match in found.values() if match)
@@ -133,7 +175,7 @@ def _coin(record: bytes) -> CoinState | None:
 
 def _state(record: bytes) -> tuple[int | None, int | None, int | None] | None:
     """Return the heights of creation and spending, and the wallet's id where it is said."""
-    if b"request coin: " in record:
+    if any(word in record for word in _STATES):
         created, spent = _CREATED.search(record), _SPENT.search(record)
         if created is None or spent is None:
             return None

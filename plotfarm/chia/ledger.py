@@ -6,8 +6,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from plotfarm.chia.coins import CoinState
-from plotfarm.chia.rewards import SMALLEST_PAYMENT_MOJO, block_rewards, farmed_height, kind_of
+from plotfarm.chia.coins import CoinState, WalletCoin
+from plotfarm.chia.rewards import MAINNET, REWARDS, SMALLEST_PAYMENT_MOJO, Network, block_rewards, farmed_height
 
 
 class Status(StrEnum):
@@ -19,6 +19,7 @@ class Status(StrEnum):
     DUST = "dust"  # a payment too small to be one: spam, or another asset's coin
     REVERTED = "reverted"  # the block that brought it is no longer part of the chain
     SPENT = "spent"  # when it was seen first it was spent already
+    DOUBLE = "double"  # it is another coin of the book, which the wallet had given a new name
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Entry:
     """One coin, as it stands in the book."""
 
     id: str  # 64 hexadecimal digits
-    parent: str  # "": not known (the wallet does not say it)
+    parent: str  # "": not known (what the wallet told was once written down without it)
     mojo: int
     height: int | None
     kind: str  # pool, farmer, claim or payment
@@ -34,11 +35,6 @@ class Entry:
     time: str  # local time as in the log
     told: bool = False
     in_wallet: bool = False  # the wallet has confirmed it
-
-    @property
-    def is_of_wallet_alone(self) -> bool:
-        """Whether no log has told of it."""
-        return not self.parent
 
     @property
     def fees_mojo(self) -> int:
@@ -50,8 +46,15 @@ class Entry:
 class Ledger:
     """Takes in what is said, on top of a book that is only read; `changed` is what has to be written."""
 
-    def __init__(self, entry: Callable[[str], Entry | None], children: Callable[[str], Collection[Entry]]) -> None:
-        self._entry, self._children = entry, children
+    def __init__(
+        self,
+        entry: Callable[[str], Entry | None],
+        children: Callable[[str], Collection[Entry]],
+        network: Callable[[], Network] = lambda: MAINNET,
+    ) -> None:
+        self._entry = entry
+        self._children = children
+        self._network = network
         self.changed: dict[str, Entry] = {}
 
     def entry(self, identity: str) -> Entry | None:
@@ -78,16 +81,24 @@ class Ledger:
         elif before.status is Status.RECEIVED and state.created is not None:
             self._write(replace(before, height=state.created))
 
-    def confirm(self, identity: str, mojo: int, height: int, kind: str, time: str) -> None:
+    def confirm(self, coin: WalletCoin) -> None:
         """Take in a coin that the wallet has received and confirmed: nobody knows better."""
-        before = self.entry(identity)
+        kind = coin.kind if coin.kind in REWARDS else self._network().kind_of(coin.parent, coin.mojo, coin.height)
+        before = self.entry(coin.id)
         if before is None:
-            before = Entry(identity, "", mojo, height, kind, Status.RECEIVED, time)
-        kept = before.kind if kind == "payment" else kind  # the wallet does not tell claims from payments
-        self._write(replace(before, status=Status.RECEIVED, kind=kept, height=height, in_wallet=True))
+            before = Entry(coin.id, coin.parent, coin.mojo, coin.height, kind, Status.RECEIVED, coin.local_time)
+        self._write(
+            replace(before, parent=coin.parent, status=Status.RECEIVED, kind=kind, height=coin.height, in_wallet=True)
+        )
+
+    def lose(self, identity: str) -> None:
+        """Take back a coin that the wallet had confirmed and has no more: its block left the chain."""
+        before = self.entry(identity)
+        if before is not None and before.status is Status.RECEIVED:
+            self._write(replace(before, status=Status.REVERTED, in_wallet=False))
 
     def _new(self, state: CoinState, status: Status) -> Entry:
-        kind = kind_of(state.parent, state.mojo, state.created or 0)
+        kind = self._network().kind_of(state.parent, state.mojo, state.created or 0)
         return Entry(state.id, state.parent, state.mojo, state.created, kind, status, state.time)
 
     def _judge(self, state: CoinState) -> Status:
@@ -95,7 +106,7 @@ class Ledger:
             return Status.ASSET
         if self.entry(state.parent) is not None:
             return Status.CHANGE
-        is_reward = farmed_height(state.parent) is not None
+        is_reward = self._network().kind_of(state.parent, state.mojo, state.created or 0) in REWARDS
         return Status.DUST if state.mojo < SMALLEST_PAYMENT_MOJO and not is_reward else Status.RECEIVED
 
     def _came_from_here(self, parent: str) -> None:

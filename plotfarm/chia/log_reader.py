@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import os
 import stat
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,13 +18,15 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import BinaryIO
 
+from plotfarm.base.text import one_line
 from plotfarm.chia.coins import Event, Reader
-from plotfarm.chia.farm_log import Unreadable, rotated, unreadable
+from plotfarm.chia.farm_log import Farmed, Unreadable, farmed_in, rotated, unreadable
 
 _BLOCK_BYTES = 1024 * 1024
 _TAIL_BYTES = 4096  # so much before the place tells whether it is still the same log
 _MOST_LINE_BYTES = 1024 * 1024  # longer lines are none of Chia's
 _TRIES = 5
+_UNREADABLE = (OSError, EOFError, ValueError, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,8 @@ class Read:
     was_found: bool  # the place that was asked for; False: everything was read
     lines: int
     levels: frozenset[str]
+    broken: tuple[str, ...] = ()  # rotated files of which a part could not be read, and why
+    farming: Farmed | None = None  # what a harvester said last, if it did
 
 
 @dataclass
@@ -53,6 +58,7 @@ class _File:
     file: BinaryIO
     inode: int
     size: int
+    changed: float  # Unix time
 
 
 class LogReader:
@@ -67,16 +73,27 @@ class LogReader:
         with ExitStack() as stack:
             files = _open_all(self._log, stack)
             start, was_found = _find(files, self._last)
-            lines, levels, place = 0, set[str](), self._last or Place(0, 0, "")
-            for number, one in enumerate(files[start:]):
-                offset = self._last.offset if was_found and number == 0 and self._last else 0
+            offset = self._last.offset if was_found and self._last else 0
+            lines, levels, broken = 0, set[str](), list[str]()
+            place = self._last or Place(0, 0, "")
+            farming: Farmed | None = None
+            for one in files[start:]:
                 is_last = one is files[-1]
                 reader, reached = Reader(), [offset]
-                yield from reader.read(_lines(one.file, offset, reached, keep_rest=is_last))
-                lines, levels = lines + reader.lines, levels | reader.levels
-                stop = reached[0] - (reader.open_bytes if is_last else 0)
-                place = Place(one.inode, stop, _tail(one.file, stop))
-            self.result = Read(place, was_found or self._last is None, lines, frozenset(levels))
+                try:
+                    yield from reader.read(_lines(one.file, offset, reached, keep_rest=is_last))
+                except _UNREADABLE as error:
+                    if is_last:
+                        raise
+                    broken.append(f"{one.path}: {one_line(str(error))}")  # the newer ones can be read all the same
+                lines += reader.lines
+                levels |= reader.levels
+                farming = farmed_in(reader.farming, one.changed) or farming
+                if is_last:
+                    stop = reached[0] - reader.open_bytes
+                    place = Place(one.inode, stop, _tail(one.file, stop))
+                offset = 0
+            self.result = Read(place, was_found or self._last is None, lines, frozenset(levels), tuple(broken), farming)
 
 
 def read_new(log: Path, last: Place | None) -> tuple[list[Event], Read] | Unreadable:
@@ -84,7 +101,7 @@ def read_new(log: Path, last: Place | None) -> tuple[list[Event], Read] | Unread
     reader = LogReader(log, last)
     try:
         events = list(reader.events())
-    except (OSError, EOFError, ValueError) as error:
+    except _UNREADABLE as error:
         return unreadable(log, error)
     assert reader.result is not None
     return events, reader.result
@@ -112,7 +129,7 @@ def _open(path: Path, stack: ExitStack) -> _File | None:
     if not stat.S_ISREG(status.st_mode):
         raise ValueError("it is not a regular file")
     file: BinaryIO = stack.enter_context(gzip.GzipFile(fileobj=plain)) if path.suffix == ".gz" else plain  # type: ignore[assignment]
-    return _File(path, file, status.st_ino, status.st_size)
+    return _File(path, file, status.st_ino, status.st_size, status.st_mtime)
 
 
 def _inode(path: Path) -> int:
@@ -130,9 +147,15 @@ def _find(files: Sequence[_File], last: Place | None) -> tuple[int, bool]:
     for number in by_likelihood:
         one = files[number]
         is_packed = one.path.suffix == ".gz"
-        if (is_packed or one.size >= last.offset) and last.offset and _tail(one.file, last.offset) == last.tail:
-            return number, True
-        if not last.offset and one.inode == last.inode:
+        try:
+            is_here = (
+                bool(last.offset)
+                and (is_packed or one.size >= last.offset)
+                and (_tail(one.file, last.offset) == last.tail)
+            )
+        except _UNREADABLE:
+            continue  # a broken one is told of if it has to be read
+        if is_here or (not last.offset and one.inode == last.inode):
             return number, True
     return 0, False
 
@@ -161,8 +184,10 @@ def _lines(file: BinaryIO, offset: int, reached: list[int], keep_rest: bool) -> 
             reached[0] += len(line) + 1
             yield line + b"\n"
         if len(rest) > _MOST_LINE_BYTES:
-            reached[0] += len(rest)
-            rest = b""
+            kept = rest[rest.rfind(b"\0") + 1 :] if b"\0" in rest else b""  # zeros of a power cut, then a line
+            kept = kept if len(kept) <= _MOST_LINE_BYTES else b""
+            reached[0] += len(rest) - len(kept)
+            rest = kept
     if rest and not keep_rest:
         reached[0] += len(rest)
         yield rest

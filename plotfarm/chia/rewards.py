@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 MOJO_PER_XCH = 10**12
 BLOCKS_PER_DAY = 4608
 SMALLEST_PAYMENT_MOJO = 1_000_000  # what Chia's own wallet takes for spam below: xch_spam_amount
@@ -9,9 +11,34 @@ SMALLEST_PAYMENT_MOJO = 1_000_000  # what Chia's own wallet takes for spam below
 # Heights at which the rewards halve: three years after another, and how often they have by then.
 _HALVINGS = (5_045_760, 10_091_520, 15_137_280, 20_183_040)
 _FARMER_MOJO, _POOL_MOJO = 250_000_000_000, 1_750_000_000_000
-# A reward has no parent coin: its parent is made of the network's genesis challenge and the height that was farmed.
-_POOL_PARENT = "ccd5bb71183532bff220ba46c268991a"
-_FARMER_PARENT = "3ff07eb358e8255a65c30a2dce0e5fbb"
+
+_HALF = 32  # hexadecimal digits
+
+
+@dataclass(frozen=True)
+class Network:
+    """One of Chia's networks. Its genesis challenge decides what a reward is.
+
+    A reward has no parent coin: its parent is made of one half of the challenge and of the height that was farmed.
+    """
+
+    genesis: str  # 64 hexadecimal digits
+
+    def kind_of(self, parent: str, mojo: int, height: int) -> str:
+        """Return what a coin is: `pool` or `farmer` (rewards), `claim` (as far as that shows) or `payment`.
+
+        `parent`: the coin that it came from, 64 hexadecimal digits. The amount alone is not safe: a farmer's reward
+        has fees in it. What a plotNFT pays out comes as an ordinary payment of exactly one pool reward.
+        """
+        if parent[:_HALF] == self.genesis[:_HALF]:
+            return "pool"
+        if parent[:_HALF] == self.genesis[_HALF:]:
+            return "farmer"
+        return "claim" if mojo == block_rewards(height)[1] else "payment"
+
+
+MAINNET = Network("ccd5bb71183532bff220ba46c268991a3ff07eb358e8255a65c30a2dce0e5fbb")
+REWARDS = ("pool", "farmer")  # kinds
 
 
 def block_rewards(height: int) -> tuple[int, int]:
@@ -20,24 +47,9 @@ def block_rewards(height: int) -> tuple[int, int]:
     return _FARMER_MOJO >> halvings, _POOL_MOJO >> halvings
 
 
-def kind_of(parent: str, mojo: int, height: int) -> str:
-    """Return what a coin is: `pool` or `farmer` (rewards), `claim` (as far as that shows) or `payment`.
-
-    `parent`: the coin that it came from, 64 hexadecimal digits. The amount alone is not safe: a farmer's reward has
-    fees in it. What a plotNFT pays out comes as an ordinary payment of exactly one pool reward.
-    """
-    if parent.startswith(_POOL_PARENT):
-        return "pool"
-    if parent.startswith(_FARMER_PARENT):
-        return "farmer"
-    return "claim" if mojo == block_rewards(height)[1] else "payment"
-
-
-def farmed_height(parent: str) -> int | None:
-    """Return the height of the block that a reward is for, or None if it is none."""
-    if parent.startswith((_POOL_PARENT, _FARMER_PARENT)):
-        return int(parent[32:], 16)
-    return None
+def farmed_height(parent: str) -> int:
+    """Return the height of the block that a reward, whose parent this is, is for."""
+    return int(parent[_HALF:], 16)
 
 
 def expected_days(farm_bytes: float, netspace_bytes: float) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,11 @@ from typing import Any
 
 from plotfarm.base.config.sections import Chia
 from plotfarm.chia.farm_log import Unreadable
+from plotfarm.chia.rewards import MAINNET, Network
 
 _MOST_BYTES = 4 * 2**20
+_IS_MAINNET = re.compile(rb"^selected_network:\s{1,8}(?:&\w{1,32}\s{1,8})?mainnet\s{0,8}$", re.MULTILINE)
+_GENESIS = re.compile(r"(?:0x)?([0-9a-f]{64})")
 _REMEDY = "set [chia] home in plot_manager_config, and let this user read it"
 
 
@@ -46,6 +50,25 @@ def plot_directories(settings: Chia) -> PlotDirectories | Unreadable:
         return Unreadable(f"{path} lists no plot directories of a harvester", _REMEDY)
     paths = tuple(os.path.realpath(each) for each in listed if isinstance(each, str) and "\0" not in each)
     return PlotDirectories(paths, harvester.get("recursive_plot_scan") is True)
+
+
+def network(settings: Chia) -> Network:
+    """Return the network that Chia's config/config.yaml selects; the main one if that cannot be read."""
+    path = Path(os.path.expanduser(settings.home)) / "config" / "config.yaml"
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MOST_BYTES)
+        if _IS_MAINNET.search(text):
+            return MAINNET  # its genesis is known, and to parse the file takes longer than the rest of a run
+        data = _parsed(text)
+    except (OSError, ValueError):
+        return MAINNET
+    selected = data.get("selected_network") if isinstance(data, dict) else None
+    found: Any = data
+    for key in ("network_overrides", "constants", selected, "GENESIS_CHALLENGE"):
+        found = found.get(key) if isinstance(found, dict) and isinstance(key, str) else None
+    genesis = _GENESIS.fullmatch(str(found).lower())
+    return Network(genesis[1]) if genesis else MAINNET
 
 
 def _parsed(text: bytes) -> Any:

@@ -52,7 +52,8 @@ def summary(config: Config) -> int:
 def _facts(config: Config, state: State) -> CoinFacts:
     book = CoinBook(state.database)
     coins = book.received()
-    unconfirmed = [one for one in coins if not one.in_wallet] if book.knows_wallet() and config.coins.wallet_rpc else []
+    is_asked = book.knows_wallet() and config.coins.wallet != "never"
+    unconfirmed = [one for one in coins if not one.in_wallet] if is_asked else []
     return CoinFacts(
         server_name(config),
         time.time(),
@@ -62,6 +63,7 @@ def _facts(config: Config, state: State) -> CoinFacts:
         config.coins,
         _expected(config),
         unconfirmed,
+        has_read=book.has_read(),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.chia.coin_book import CoinBook, in_xch
 from plotfarm.chia.farm_log import REMEDY, Unreadable
+from plotfarm.chia.log_form import form_of
 from plotfarm.chia.log_reader import Read
 from plotfarm.jobs.telling import Teller
 
@@ -16,31 +18,57 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from plotfarm.chia.coins import Event
-    from plotfarm.chia.wallet import WalletAddress, WalletCoin
+    from plotfarm.chia.rpc import ServiceAddress
+    from plotfarm.chia.wallet import WalletReading
 
 _READABLE = {"INFO", "DEBUG"}
 _DISAGREE_SECONDS = 15 * 60.0  # a wallet that is a little behind is no disagreement
+_LOG_KINDS = ("coin_log", "coin_log_silent", "coins_not_named")
 
 
-def watch_log(log: Path, news: tuple[Sequence[Event], Read] | Unreadable, config: Config, teller: Teller) -> None:
-    """Tell if the log cannot be read, says nothing that this program knows, or stands still although Chia runs."""
+def watch_log(
+    log: Path, news: tuple[Sequence[Event], Read] | Unreadable, config: Config, teller: Teller, *, wallet_answers: bool
+) -> Unreadable | None:
+    """Tell if no coin can be seen in the log, or if it stands still although Chia runs; returns why none can.
+
+    While the wallet answers it is the wallet that sees them, and nothing of that is wrong.
+    """
+    if wallet_answers:
+        teller.see([], _LOG_KINDS)
+        return None
     problem = news if isinstance(news, Unreadable) else _unfit(log, news[1])
     has_lines = not isinstance(news, Unreadable) and news[1].lines > 0
-    found = []
-    looked_at: list[str] = ["coin_log_silent"]
-    if problem is not None:
+    minutes = config.chia.silent_minutes
+    found: list[Condition] = []
+    looked_at = ["coin_log_silent"]
+    if not isinstance(news, Unreadable) and _names_no_coin(log, news[1]):
+        found.append(Condition("coins_not_named", str(log), Severity.CRITICAL, {"path": str(log)}))
+        problem = Unreadable(f"{log} names no coin at its level", "ask the wallet, or let Chia log at level DEBUG")
+        looked_at += ["coins_not_named", "coin_log"]
+    elif problem is not None:
         facts = {"path": str(log), "why": problem.why, "remedy": problem.remedy}
         patience = config.watch.trouble_minutes * 60
         found.append(Condition("coin_log", str(log), Severity.CRITICAL, facts, patience))
-    elif not has_lines and _chia_runs():
-        minutes = config.coins.silent_minutes
+        looked_at.append("coin_log")
+    elif has_lines:
+        looked_at += ["coins_not_named", "coin_log"]
+    elif minutes and _chia_runs():
         facts_of_silence: dict[str, str | int | float | None] = {"path": str(log), "minutes": minutes}
         found.append(
             Condition("coin_log_silent", str(log), Severity.WARNING, facts_of_silence, patience_seconds=minutes * 60)
         )
-    if problem is not None or has_lines:
-        looked_at.append("coin_log")
     teller.see(found, looked_at)
+    return problem
+
+
+def _names_no_coin(log: Path, read: Read) -> bool:
+    """Tell whether the log is of a version that names no coin at the level that it has."""
+    if not read.lines or "DEBUG" in read.levels:
+        return False
+    try:
+        return form_of(log).names_no_coin
+    except OSError:
+        return False  # it was there a moment ago: the next run says what is wrong
 
 
 def _unfit(log: Path, read: Read) -> Unreadable | None:
@@ -70,41 +98,60 @@ class _Confirmed:
         return entry is not None and entry.in_wallet
 
 
-def _address(config: Config) -> WalletAddress:
-    from plotfarm.chia.wallet import WalletAddress
+def _files(config: Config) -> tuple[Path, Path]:
+    """Return the certificate and the key with which the wallet is asked."""
+    ssl = Path(config.chia.home).expanduser() / "config" / "ssl" / "wallet"
+    certificate = Path(config.coins.wallet_certificate or ssl / "private_wallet.crt").expanduser()
+    return certificate, Path(config.coins.wallet_key or ssl / "private_wallet.key").expanduser()
 
-    coins, ssl = config.coins, Path(config.chia.home).expanduser() / "config" / "ssl"
-    certificate = Path(coins.wallet_certificate or ssl / "wallet" / "private_wallet.crt").expanduser()
-    key = Path(coins.wallet_key or ssl / "wallet" / "private_wallet.key").expanduser()
+
+def _address(config: Config) -> ServiceAddress:
+    from plotfarm.chia.rpc import ServiceAddress
+
+    certificate, key = _files(config)
     authority = certificate.parent.parent / "ca" / "private_ca.crt"
-    return WalletAddress(
-        coins.wallet_host, coins.wallet_port, certificate, key, authority=authority if authority.exists() else None
+    return ServiceAddress(
+        config.coins.wallet_host,
+        config.coins.wallet_port,
+        certificate,
+        key,
+        authority=authority if authority.exists() else None,
     )
 
 
-def ask_wallet(config: Config, book: CoinBook, teller: Teller) -> list[WalletCoin] | None:
-    """Return the newest coins that the wallet has confirmed, None if it is not asked or cannot tell.
+def ask_wallet(config: Config, book: CoinBook, teller: Teller) -> WalletReading | None:
+    """Return what the wallet says, None if it is not asked or cannot tell.
 
-    Tells of that, and of coins that the log has and the wallet has not.
+    Tells of that, and of coins that the log has and the wallet has not. A wallet that is asked only if it is there
+    (`auto`) may be away as long as it never answered.
     """
-    if not config.coins.wallet_rpc:
+    is_expected = config.coins.wallet == "always" or (config.coins.wallet == "auto" and book.knows_wallet())
+    is_there = config.coins.wallet == "auto" and all(os.access(file, os.R_OK) for file in _files(config))
+    if not is_expected and not is_there:
+        teller.see([], ["wallet_unreadable", "coins_disagree"])
         return None
-    from plotfarm.chia.wallet import read_wallet  # slow to import, and off by default
+    from plotfarm.chia.wallet import read_wallet  # slow to import, and not on every host
 
-    reading = read_wallet(_address(config), _Confirmed(book))
+    reading = read_wallet(_address(config), () if book.misnamed() else _Confirmed(book))
     if not isinstance(reading, Unreadable) and not reading.synced:
         reading = Unreadable("it is not synced", "wait until it is, or look at `chia wallet show`")
     if isinstance(reading, Unreadable):
-        facts = {"why": reading.why, "remedy": reading.remedy}
-        patience = config.watch.trouble_minutes * 60
-        teller.see([Condition("wallet_unreadable", "wallet", Severity.WARNING, facts, patience)], ["wallet_unreadable"])
+        if is_expected:
+            facts = {"why": reading.why, "remedy": reading.remedy}
+            patience = config.watch.trouble_minutes * 60
+            condition = Condition("wallet_unreadable", "wallet", Severity.WARNING, facts, patience)
+            teller.see([condition], ["wallet_unreadable"])
         return None
-    coins = [coin for coin in reading.coins if coin.confirmed]
-    confirmed = {coin.id for coin in coins}
+    _compare(book, reading, teller)
+    return reading
+
+
+def _compare(book: CoinBook, reading: WalletReading, teller: Teller) -> None:
+    """Tell of the coins that the log has and the wallet has not."""
+    confirmed = {coin.id for coin in reading.confirmed}
     unknown = [one for one in book.received() if not one.in_wallet and one.id not in confirmed]
-    facts_of_them: dict[str, str | int | float | None] = {
+    facts: dict[str, str | int | float | None] = {
         "coins": len(unknown), "xch": in_xch(sum(one.mojo for one in unknown)),
     }  # fmt: skip
-    disagreement = Condition("coins_disagree", "coins", Severity.WARNING, facts_of_them, _DISAGREE_SECONDS)
+    disagreement = Condition("coins_disagree", "coins", Severity.WARNING, facts, _DISAGREE_SECONDS)
     teller.see([disagreement] if unknown else [], ["wallet_unreadable", "coins_disagree"])
-    return coins

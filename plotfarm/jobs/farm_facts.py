@@ -10,15 +10,17 @@ from plotfarm.base.condition import Condition
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State, Transfer
 from plotfarm.base.units import DAY_SECONDS, format_bytes
+from plotfarm.chia.farm_book import FarmBook
 from plotfarm.chia.farm_log import Unreadable, farmed
 from plotfarm.chia.settings import log_path
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.speed import JUDGED_ARRIVALS, Speed, speeds
+from plotfarm.jobs.farming import is_silent
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, newest_stored
 from plotfarm.plots import formats
-from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
+from plotfarm.reports.facts import ChiaSaid, DriveFacts, FarmFacts, Unknown
 
 
 def gather(
@@ -45,7 +47,7 @@ def gather(
         plot_label=plot_label(newest[0]) if newest else "k32", chia_plots=Unknown(""), chia_bytes=Unknown(""),
         made_plots=made_plots, made_bytes=made_bytes, made_since=state.first_stored(), standing=tuple(standing),
     )  # fmt: skip
-    return _with_chia(facts, config)
+    return _with_chia(facts, config, state)
 
 
 def _drive_facts(
@@ -59,11 +61,13 @@ def _drive_facts(
     return DriveFacts(verdict, healths.get(identity), counts, size, uncounted, speed)
 
 
-def _with_chia(facts: FarmFacts, config: Config) -> FarmFacts:
+def _with_chia(facts: FarmFacts, config: Config, state: State) -> FarmFacts:
     """Add what Chia's log says; the size of what it farms stands there only up to version 1.2.3."""
-    said = farmed(log_path(config.chia))
-    if isinstance(said, Unreadable):
-        unknown = Unknown(f"{said.why}: {said.remedy}" if said.remedy else said.why)
+    log = log_path(config.chia)
+    found = farmed(log)
+    said = FarmBook(state.database).newest(str(log), None if isinstance(found, Unreadable) else found, facts.now)
+    if said is None:
+        unknown = _unknown(found) if isinstance(found, Unreadable) else Unknown("")
         return replace(facts, chia_plots=unknown, chia_bytes=unknown)
     counted = [drive for drive in facts.drives if drive.counts is not None]
     size: int | Unknown = sum(drive.plot_bytes for drive in counted)
@@ -72,7 +76,12 @@ def _with_chia(facts: FarmFacts, config: Config) -> FarmFacts:
     elif said.plots and not size:
         where = "no plots were found on the plot drives" if counted else "no plot drive could be counted"
         size = Unknown(f"Chia's log does not say it, and {where}")
-    return replace(facts, chia_plots=said.plots, chia_bytes=size)
+    when = ChiaSaid("log", said.said, is_silent(said, config.chia, facts.now))
+    return replace(facts, chia_plots=said.plots, chia_bytes=size, chia_said=when)
+
+
+def _unknown(found: Unreadable) -> Unknown:
+    return Unknown(f"{found.why}: {found.remedy}" if found.remedy else found.why)
 
 
 def plot_label(transfer: Transfer) -> str:

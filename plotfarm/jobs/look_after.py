@@ -30,6 +30,7 @@ from plotfarm.drives.offlined import read_offlined, take_offline
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
 from plotfarm.jobs.drive_checks import checks_of_drives
+from plotfarm.jobs.farming import last_said, watch_farming
 from plotfarm.jobs.plot_formats import tell_of_lost_formats
 from plotfarm.jobs.plot_room import filling, filling_up
 from plotfarm.jobs.server import server_name
@@ -57,6 +58,7 @@ def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_
         check(["system_disk"], _full_system_disks(config)),
     ]
     teller.evaluate(checks)
+    watch_farming(config.chia, state.database, teller, last_said(config.chia))
 
 
 def tell_of_arrivals(config: Config, state: State, teller: Teller) -> None:

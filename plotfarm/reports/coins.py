@@ -13,7 +13,7 @@ from plotfarm.base.condition import Severity
 from plotfarm.base.config.sections import Coins
 from plotfarm.base.text import one_line
 from plotfarm.base.units import DAY_SECONDS, format_duration
-from plotfarm.chia.coin_book import Total, in_xch
+from plotfarm.chia.coin_book import Holding, Total, in_xch
 from plotfarm.chia.coins import Block
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.rewards import MOJO_PER_XCH
@@ -24,10 +24,12 @@ from plotfarm.reports.frame import Cell, report, table
 _MOST_ITEMS = 40
 _MOST_DAYS = 31
 _KINDS = {"farmer": "farmer reward", "pool": "pool reward", "claim": "plotNFT claim", "payment": "payment"}
+_NOTHING_READ = "not known: neither Chia's log nor its wallet was ever read"
 _WHY = {
     Status.REVERTED: "its block is no longer part of the chain",
     Status.CHANGE: "it came out of a coin of your own",
     Status.ASSET: "it is not XCH",
+    Status.DOUBLE: "it was counted twice: the wallet had given it another name",
 }
 
 
@@ -37,12 +39,13 @@ class CoinFacts:
 
     server: str
     now: float  # Unix time
-    coins: Sequence[Entry]  # received, in the order in which they were found
+    coins: Sequence[Entry]  # received, oldest first
     blocks: Sequence[Block]
     total: Total
     settings: Coins
     expected_days: float | None = None
     unconfirmed: Sequence[Entry] = field(default=())  # received by the log, not known to the wallet that is asked
+    has_read: bool = True  # a log or the wallet, ever; if not, nothing is known
 
     def since(self, first: date) -> CoinFacts:
         """Return the same with the coins and blocks from a day on; the total stays that of all."""
@@ -65,7 +68,7 @@ def as_text(facts: CoinFacts, colour: bool) -> str:
     for title, key, most in (("By Month", "%Y-%m", None), ("By Day", "%Y-%m-%d", _MOST_DAYS)):
         sums = _sums(facts.coins, key)
         if sums:
-            shown = list(reversed(sums.items()))[:most]
+            shown = list(sums.items())[-most:] if most else list(sums.items())
             rows = [[Cell(name), Cell(str(coins)), Cell(in_xch(mojo))] for name, (coins, mojo) in shown]
             lines += ["", *table(title, ("Date", "Coins", "XCH"), rows, colour)]
     for coin in facts.unconfirmed[:_MOST_ITEMS]:
@@ -74,7 +77,12 @@ def as_text(facts: CoinFacts, colour: bool) -> str:
 
 
 def _rows(facts: CoinFacts) -> list[tuple[str, Cell]]:
-    rows = [("Total (XCH):", in_xch(facts.total.mojo)), ("Coins received:", str(len(facts.coins)))]
+    if not facts.has_read:
+        return [("Coins received:", Cell(_NOTHING_READ, "warning"))]
+    rows = [("Received in all (XCH):", in_xch(facts.total.mojo))]
+    if facts.total.holding:
+        rows.append((f"In the wallet {_asked(facts.total.holding)} (XCH):", in_xch(facts.total.holding.mojo)))
+    rows.append(("Coins received:", str(len(facts.coins))))
     for kind, words in _KINDS.items():
         coins = [coin for coin in facts.coins if coin.kind == kind]
         if coins:
@@ -82,12 +90,21 @@ def _rows(facts: CoinFacts) -> list[tuple[str, Cell]]:
     fees = sum(coin.fees_mojo for coin in facts.coins)
     if fees:
         rows.append(("  fees in farmer rewards (XCH):", in_xch(fees)))
-    if worth := fiat(facts.total.mojo, facts.settings):
+    if worth := fiat(_present(facts.total), facts.settings):
         rows.append(("Worth:", worth))
     rows.append(("Blocks found:", str(len(facts.blocks))))
     expected = "n/a" if facts.expected_days is None else format_duration(facts.expected_days * DAY_SECONDS)
     rows.append(("Expected time to win:", expected))
     return [(label, Cell(value)) for label, value in rows]
+
+
+def _asked(holding: Holding) -> str:
+    return f"on {datetime.fromtimestamp(holding.asked):%Y-%m-%d %H:%M}"
+
+
+def _present(total: Total) -> int:
+    """Return what is there to be worth something: what the wallet holds, or all that was received."""
+    return total.holding.mojo if total.holding else total.mojo
 
 
 def _sums(coins: Iterable[Entry], form: str) -> dict[str, tuple[int, int]]:
@@ -106,8 +123,9 @@ def as_json(facts: CoinFacts) -> str:
     return json.dumps(
         {
             "server": facts.server,
-            "total_mojo": str(facts.total.mojo),
-            "total_xch": in_xch(facts.total.mojo),
+            "received_mojo": str(facts.total.mojo) if facts.has_read else None,
+            "received_xch": in_xch(facts.total.mojo) if facts.has_read else None,
+            "wallet": _holding_as_json(facts.total.holding),
             "currency": facts.settings.currency if facts.settings.price else None,
             "price": facts.settings.price or None,
             "expected_days_to_win": facts.expected_days,
@@ -122,6 +140,13 @@ def as_json(facts: CoinFacts) -> str:
         },
         indent=2,
     )  # fmt: skip
+
+
+def _holding_as_json(holding: Holding | None) -> dict[str, str] | None:
+    if holding is None:
+        return None
+    asked = datetime.fromtimestamp(holding.asked, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {"mojo": str(holding.mojo), "xch": in_xch(holding.mojo), "asked": asked}
 
 
 def as_csv(facts: CoinFacts) -> str:
@@ -197,8 +222,11 @@ def _is_after(time: str, moment: datetime) -> bool:
 
 
 def _total(total: Total, settings: Coins) -> dict[str, object]:
-    worth = fiat(total.mojo, settings)
-    return {"total_xch": in_xch(total.mojo), "total_coins": total.coins, "total_fiat": worth}
+    holding = total.holding
+    return {
+        "total_xch": in_xch(total.mojo), "total_coins": total.coins, "total_fiat": fiat(_present(total), settings),
+        "wallet_xch": in_xch(holding.mojo) if holding else "", "wallet_asked": holding.asked if holding else None,
+    }  # fmt: skip
 
 
 def _shown(coin: Entry, settings: Coins) -> dict[str, str]:

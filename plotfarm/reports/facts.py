@@ -25,6 +25,15 @@ class Unknown:
 
 
 @dataclass(frozen=True)
+class ChiaSaid:
+    """Where from and when the number of plots that Chia farms is, and whether that is too long ago."""
+
+    source: str  # log, harvester RPC
+    time: float  # Unix time at which it was seen to farm last
+    is_silent: bool  # since then, for so long that it does not farm
+
+
+@dataclass(frozen=True)
 class DriveFacts:
     """One plot drive, mounted or not."""
 
@@ -89,12 +98,13 @@ class FarmFacts:
     current: DriveFacts | None  # the plot drive
     plot_bytes: int  # size of the plots that arrive, which room is counted for
     plot_label: str  # what these plots are: k32, k28 .gplot, ...
-    chia_plots: int | Unknown  # that Chia farms
+    chia_plots: int | Unknown  # that Chia farms, or did when it was heard of last
     chia_bytes: int | Unknown
     made_plots: int  # arrived in the last 24 hours
     made_bytes: int
     made_since: float | None  # Unix time of the first arrival that is recorded; None: none ever was
     standing: tuple[Condition, ...] = field(default=())  # what the owner should know of
+    chia_said: ChiaSaid | None = None  # None: it said nothing
 
     @property
     def mounted(self) -> tuple[DriveFacts, ...]:

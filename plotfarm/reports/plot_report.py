@@ -89,10 +89,13 @@ def _farm(facts: FarmFacts) -> dict[str, object]:
     pace, bytes_pace = _number(facts.plots_per_day), _number(facts.bytes_per_day)
     plots = facts.plots if farm.plots.is_known else None
     recorded = facts.made_since is not None
+    silent = facts.chia_said is not None and facts.chia_said.is_silent
     return {
         **_pair("plots", plots, farm.plots),
-        **_pair("chia_plots", _number(facts.chia_plots), farm.chia_plots),
-        **_pair("chia_bytes", _number(facts.chia_bytes), farm.chia_tib),
+        **_pair("chia_plots", None if silent else _number(facts.chia_plots), farm.chia_plots),
+        **_pair("chia_bytes", None if silent else _number(facts.chia_bytes), farm.chia_tib),
+        "chia_said": iso(facts.chia_said.time) if facts.chia_said else None,
+        "chia_source": facts.chia_said.source if facts.chia_said else None,
         **_pair("drives", len(facts.mounted), farm.drives),
         **_pair("room_plots", facts.room_plots, farm.room),
         **_pair("maximum_plots", None if plots is None else plots + facts.room_plots, farm.maximum),

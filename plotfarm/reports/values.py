@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from plotfarm.base.condition import Severity
@@ -94,8 +95,8 @@ def farm_values(facts: FarmFacts) -> FarmValues:
     partly = _partly_recorded(facts)
     return FarmValues(
         plots=plots,
-        chia_plots=_known(facts.chia_plots, str),
-        chia_tib=_known(facts.chia_bytes, tib),
+        chia_plots=_farmed(facts, facts.chia_plots, str),
+        chia_tib=_farmed(facts, facts.chia_bytes, tib),
         drives=Shown(str(len(facts.mounted)), away or no_drives),
         room=Shown(str(facts.room_plots), "" if facts.room_plots else no_room(facts)),
         maximum=maximum,
@@ -104,6 +105,18 @@ def farm_values(facts: FarmFacts) -> FarmValues:
         tib_per_day=_known(bytes_pace, tib, NOT_THERE, partly),
         days_to_fill=_days(facts),
     )
+
+
+def _farmed(facts: FarmFacts, value: int | Unknown, form: Callable[[int], str]) -> Shown:
+    """Return a number of Chia's with its time, or that it does not farm."""
+    said = facts.chia_said
+    if said is None or isinstance(value, Unknown):
+        return _known(value, form)
+    moment = datetime.fromtimestamp(said.time)
+    if said.is_silent:
+        why = f"Chia's harvester has been silent since then, and had {facts.chia_plots} plots (source: {said.source})"
+        return Shown(f"not farming since {moment:%Y-%m-%d %H:%M}", why, "critical")
+    return Shown(f"{form(value)} ({said.source}, {moment:%H:%M})")
 
 
 def drive_values(facts: FarmFacts, drive: DriveFacts | None) -> DriveValues:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import shutil
+import time
 from pathlib import Path
 
 import pytest
@@ -180,18 +181,68 @@ def test_the_same_inode_with_other_bytes_is_another_log(log, follower):
     assert follower.read() == [3, 4, 5, 6]
 
 
-@pytest.mark.parametrize("make", ["missing", "directory", "pipe", "bad gzip"])
+@pytest.mark.parametrize("make", ["missing", "directory", "pipe"])
 def test_a_log_that_cannot_be_read_is_said_to_be(log, make):
     if make == "directory":
         log.path.mkdir()
     elif make == "pipe":
         os.mkfifo(log.path)
-    elif make == "bad gzip":
-        log.write()
-        log.path.with_name("debug.log.1.gz").write_bytes(b"no gzip at all")
     news = read_new(log.path, None)
     assert isinstance(news, Unreadable)
     assert news.why
+
+
+@pytest.mark.parametrize(
+    "broken", [b"no gzip at all", gzip.compress(b"x\n" * 9999)[:-9], gzip.compress(b"")[:-4] + b"1234"]
+)
+def test_a_broken_rotated_file_costs_only_itself(log, broken):
+    log.path.with_name("debug.log.1.gz").write_bytes(broken)
+    log.write(2)
+    news = read_new(log.path, None)
+    assert not isinstance(news, Unreadable)
+    events, read = news
+    assert [event.mojo - 10**12 for event in events] == [1, 2]
+    assert [one.partition(":")[0] for one in read.broken] == [str(log.path.with_name("debug.log.1.gz"))]
+    follower = Follower(log.path)
+    assert follower.read() == [1, 2]
+    log.write()
+    assert follower.read() == [3]
+
+
+def test_what_logrotate_copies_and_truncates_is_found_again(log, follower):
+    log.write(2)
+    assert follower.read() == [1, 2]
+    log.write(1)
+    shutil.copy(log.path, log.path.with_name("debug.log-20261124"))
+    os.truncate(log.path, 0)
+    log.write(1)
+    assert follower.read() == [3, 4]
+    log.write(1)
+    shutil.copy(log.path, log.path.with_name("debug.log-20261125"))
+    os.truncate(log.path, 0)
+    assert follower.read() == [5]
+
+
+def test_megabytes_of_zeros_hide_no_coin(log, follower):
+    log.write(1)
+    with open(log.path, "ab") as file:
+        file.write(b"\0" * 5_000_000)
+    log.write(2)
+    assert follower.read() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("line", [
+    "1" * 900_000, "00:00:00.1 " + "1.1" * 300_000, "00:00:00.1 a " + ": " * 300_000, "\n" * 100_000,
+    "00:00:00.1 wallet x: INFO Adding coin: \n" + "a\n" * 300_000,
+    "00:00:00.1 wallet x: INFO request coin: " + "amount: " * 100_000, "} " * 300_000,
+])  # fmt: skip
+def test_no_line_takes_longer_than_it_is_long(log, line):
+    log.path.write_text(f"{line}\n")
+    begun = time.process_time()
+    news = read_new(log.path, None)
+    assert time.process_time() - begun < 1
+    assert not isinstance(news, Unreadable)
+    assert news[0] == []
 
 
 def test_endless_lines_and_bytes_that_are_no_text_cost_only_themselves(log, follower):

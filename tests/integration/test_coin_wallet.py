@@ -14,7 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_coin_monitor import HEIGHT, TIME, XCH, Farmer
 
+from plotfarm.base.database import Database
+from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.farm_log import Unreadable
+from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.wallet import read_wallet
 from testbed import chia_logs
 from testbed.certificates import Authority
@@ -29,26 +32,30 @@ def wallet(tmp_path) -> Iterator[WalletServer]:
         yield server
 
 
-def identity(number):
+def parent(number):
     return f"{number:064x}"
 
 
+def identity(number, mojo):
+    return coin_id(parent(number), PUZZLE, mojo)
+
+
 def test_what_was_received_is_told(wallet):
-    wallet.transactions = [transaction(identity(2), 7, 3), transaction(identity(1), XCH, confirmed=False)]
+    wallet.transactions = [transaction(parent(2), 7, 3), transaction(parent(1), XCH, confirmed=False)]
     wallet.balance = 5 * XCH
     reading = read_wallet(wallet.wallet_address())
     assert (reading.synced, reading.balance_mojo) == (True, 5 * XCH)
     assert [(coin.id, coin.mojo, coin.kind, coin.confirmed) for coin in reading.coins] == [
-        (identity(2), 7, "farmer", True), (identity(1), XCH, "payment", False),
+        (identity(2, 7), 7, "farmer", True), (identity(1, XCH), XCH, "payment", False),
     ]  # fmt: skip
 
 
 def test_pages_are_read_until_one_holds_only_what_is_known(wallet):
-    wallet.transactions = [transaction(identity(number), 1) for number in range(120)]
+    wallet.transactions = [transaction(parent(number), 1) for number in range(120)]
     assert len(read_wallet(wallet.wallet_address()).coins) == 120
     assert sum(what == "get_transactions" for what, _ in wallet.asked) == 3
     wallet.asked.clear()
-    read_wallet(wallet.wallet_address(), {identity(number) for number in range(3, 120)})
+    read_wallet(wallet.wallet_address(), {identity(number, 1) for number in range(3, 120)})
     assert sum(what == "get_transactions" for what, _ in wallet.asked) == 2
 
 
@@ -107,11 +114,14 @@ def test_a_status_that_is_no_answer(wallet):
 
 
 @pytest.mark.parametrize("change", [
-    {"amount": -1}, {"amount": "5"}, {"amount": 2**64}, {"amount": True}, {"name": "abc"}, {"name": None},
+    {"additions": []}, {"additions": None}, {"additions": [7]}, {"additions": [{}]}, {"additions": [{}, {}]},
+    *({"additions": [{**transaction(parent(1), 5)["additions"][0], **part}]} for part in (
+        {"amount": -1}, {"amount": "5"}, {"amount": 2**64}, {"amount": True}, {"puzzle_hash": "abc"},
+        {"parent_coin_info": None})),
     {"confirmed_at_height": None}, {"created_at_time": "now"}, {"created_at_time": 1e300}, {"type": 1}, {"type": "0"},
 ])  # fmt: skip
 def test_a_row_that_makes_no_sense_costs_itself(wallet, change):
-    wallet.transactions = [{**transaction(identity(1), 5), **change}, transaction(identity(2), 6)]
+    wallet.transactions = [{**transaction(parent(1), 5), **change}, transaction(parent(2), 6)]
     assert [coin.mojo for coin in read_wallet(wallet.wallet_address()).coins] == [6]
 
 
@@ -122,7 +132,7 @@ JSON = st.recursive(
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(rows=JSON, row=st.dictionaries(st.sampled_from(["name", "amount", "type", "created_at_time"]), JSON))
+@given(rows=JSON, row=st.dictionaries(st.sampled_from(["additions", "amount", "type", "created_at_time"]), JSON))
 def test_no_answer_makes_it_raise(wallet, rows, row):
     wallet.answers["get_transactions"] = json.dumps({"success": True, "transactions": rows}).encode()
     read_wallet(wallet.wallet_address())
@@ -140,7 +150,7 @@ MINE = coin_id(parent_of(STRANGER, 1), PUZZLE, XCH)
 def farmer(tmp_path, wallet) -> Iterator[Farmer]:
     with MailServer() as server:
         made = Farmer(tmp_path, server)
-        made.configure(f"[coins]\nwallet_rpc = True\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
+        made.configure(f"[coins]\nwallet = always\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
         made.run()
         yield made
 
@@ -149,10 +159,10 @@ def test_a_coin_is_told_when_the_wallet_has_confirmed_it_and_once(farmer, wallet
     farmer.receive(1)
     farmer.run()
     assert farmer.waiting() == 0
-    wallet.transactions = [transaction(MINE, XCH, confirmed=False)]
+    wallet.transactions = [transaction(parent_of(STRANGER, 1), XCH, confirmed=False)]
     farmer.run()
     assert farmer.server.received == []
-    wallet.transactions = [transaction(MINE, XCH, height=HEIGHT)]
+    wallet.transactions = [transaction(parent_of(STRANGER, 1), XCH, height=HEIGHT)]
     for _ in range(2):
         farmer.run()
     assert farmer.mails(1) == ["farmer01: 1 XCH received (payment)"]
@@ -160,9 +170,9 @@ def test_a_coin_is_told_when_the_wallet_has_confirmed_it_and_once(farmer, wallet
 
 
 def test_a_coin_that_no_log_has_is_told_too(farmer, wallet):
-    wallet.transactions = [transaction(identity(5), 2 * XCH, 3)]
+    wallet.transactions = [transaction(parent(5), 2 * XCH, 3)]
     farmer.run()
-    assert farmer.mails(1) == ["farmer01: 2 XCH received (farmer reward, 1.875 of it fees)"]
+    assert farmer.mails(1) == ["farmer01: 2 XCH received (farmer reward, 1.75 of it fees)"]
 
 
 def test_the_log_counts_while_the_wallet_is_away_and_nothing_is_told_twice(farmer, wallet):
@@ -173,7 +183,7 @@ def test_the_log_counts_while_the_wallet_is_away_and_nothing_is_told_twice(farme
         "farmer01: 1 XCH received (payment)",
         "farmer01: The wallet cannot be asked for coins",
     ]
-    wallet.synced, wallet.transactions = True, [transaction(MINE, XCH)]
+    wallet.synced, wallet.transactions = True, [transaction(parent_of(STRANGER, 1), XCH)]
     for _ in range(2):
         farmer.run()
     assert farmer.mails(3)[2] == "farmer01: The wallet can be asked again"
@@ -188,13 +198,112 @@ def test_what_log_and_wallet_disagree_on_is_shown(farmer):
 
 
 def test_the_first_answer_of_a_wallet_is_the_past(tmp_path, wallet):
-    wallet.transactions = [transaction(identity(number), XCH) for number in range(3)]
+    wallet.transactions = [transaction(parent(number), XCH) for number in range(3)]
     with MailServer() as server:
         farmer = Farmer(tmp_path, server)
-        farmer.configure(f"[coins]\nwallet_rpc = True\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
+        farmer.configure(f"[coins]\nwallet = always\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
         farmer.run()
         farmer.write(chia_logs.noise(TIME))
-        wallet.transactions.insert(0, transaction(identity(9), XCH))
+        wallet.transactions.insert(0, transaction(parent(9), XCH))
         farmer.run()
         assert farmer.mails(1) == ["farmer01: 1 XCH received (payment)"]
         assert "4 XCH" in server.received[0].part("plain")
+
+
+def test_a_name_that_the_wallet_makes_up_anew_is_no_new_coin(farmer, wallet):
+    wallet.transactions = [transaction(parent(5), 2 * XCH)]
+    farmer.run()
+    wallet.transactions = [transaction(parent(5), 2 * XCH)]  # after a resync, with another name
+    farmer.run()
+    assert len(farmer.mails(1)) == 1
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "2"
+
+
+def test_coins_that_were_told_under_made_up_names_are_recognised_and_doubles_are_said(farmer, wallet):
+    book = CoinBook(Database(farmer.base / "state"))
+    old = [
+        Entry(f"{number:064x}", "", mojo, HEIGHT, "payment", Status.RECEIVED, TIME, told=True, in_wallet=True)
+        for number, mojo in ((1, 3 * XCH), (2, 3 * XCH), (3, 7 * XCH), (4, 5 * XCH))
+    ]
+    book.write(old, time.time())
+    book._database.write("UPDATE chia_logs SET tail = '' WHERE path = 'wallet'")
+    wallet.transactions = [
+        transaction(parent(5), 3 * XCH), transaction(parent(6), 7 * XCH), transaction(parent(7), XCH),
+    ]  # fmt: skip
+    for _ in range(2):
+        farmer.run()
+    told = farmer.mails(1)
+    assert told == ["farmer01: 1 XCH received (payment)"]
+    assert "it was counted twice" in " ".join(farmer.server.received[0].part("plain").split())
+    facts = json.loads(farmer.run("--report", "--json").stdout)
+    assert facts["received_xch"] == "16", "what no coin of the wallet is like stays as it is"
+    assert farmer.text().count("Counted twice") == 1
+
+
+def test_what_the_wallet_holds_is_shown_beside_what_was_received(farmer, wallet):
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    wallet.balance = XCH
+    farmer.run()
+    text = farmer.run("--report").stdout
+    assert "Received in all (XCH):" in text
+    assert "In the wallet on " in text
+    facts = json.loads(farmer.run("--report", "--json").stdout)
+    assert (facts["received_xch"], facts["wallet"]["xch"]) == ("3", "1")
+    assert farmer.mails(1)
+    assert "In the wallet at" in farmer.server.received[0].part("plain")
+
+
+def test_what_a_reorganisation_took_from_the_wallet_is_taken_back(farmer, wallet):
+    wallet.transactions = [transaction(parent(1), 3 * XCH), transaction(parent(2), 4 * XCH)]
+    farmer.run()
+    wallet.transactions = wallet.transactions[1:]
+    wallet.height = HEIGHT - 1  # it begins anew: it has not come so far yet
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "7"
+    wallet.height = HEIGHT + 1
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "4"
+    assert farmer.mails(2)[1] == "farmer01: 1 coin taken back"
+
+
+def test_the_wallet_of_another_key_takes_nothing_back(farmer, wallet):
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    farmer.run()
+    wallet.transactions = []
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+    assert len(farmer.mails(1)) == 1
+
+
+def test_the_wallet_is_asked_by_itself_where_it_can_be(tmp_path, wallet):
+    with MailServer() as server:
+        farmer = Farmer(tmp_path, server)
+        farmer.configure(f"[coins]\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
+        farmer.run()
+        assert wallet.asked
+        wallet.transactions = [transaction(parent(1), XCH)]
+        farmer.run()
+        assert farmer.mails(1) == ["farmer01: 1 XCH received (payment)"]
+        wallet.synced = False
+        farmer.run()
+        assert farmer.mails(2)[1] == "farmer01: The wallet cannot be asked for coins"
+        farmer.configure("[coins]\nwallet = never\n")
+        wallet.asked.clear()
+        farmer.run()
+        assert not wallet.asked
+
+
+def test_a_wallet_that_never_answered_is_no_alert_but_a_log_that_names_no_coin_is(tmp_path):
+    with MailServer() as server:
+        farmer = Farmer(tmp_path, server)
+        farmer.log.write_text(
+            f"{chia_logs.prefix(TIME, '2.7.5', 'harvester chia.harvester.harvester')}Found 0 V1 proofs\n"
+        )
+        assert farmer.run().returncode == 0
+        assert farmer.mails(1) == ["farmer01: Chia's log names no coin: none will be seen"]
+        plain = " ".join(server.received[0].part("plain").split())
+        assert "[coins] wallet" in plain
+        assert "--set-log-level DEBUG" in plain
+        farmer.write(chia_logs.debug_state(TIME, parent_of(STRANGER, 1), XCH))
+        farmer.run()
+        assert set(farmer.mails(3)[1:]) == {"farmer01: Coins are seen again", "farmer01: 1 XCH received (payment)"}

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base.database import Database
-from plotfarm.base.state import State, Transfer
+from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives.reasons import Reason
 from testbed import smart_samples
 from testbed.fake_smartctl import FakeSmartctl
@@ -100,7 +100,7 @@ def _remember_a_small_plot(farm: Farm, place: Path) -> None:
     state.record_transfer(
         Transfer(
             time.time() - 86400, v1_name("yesterday"), "v1", "/plots", str(place), "plotter",
-            bytes=5_000_000, seconds=1.0, digest="", segments="", result="stored",
+            bytes=5_000_000, seconds=1.0, digest="", segments="", outcome=TransferOutcome.STORED,
         )
     )  # fmt: skip
     state.close()

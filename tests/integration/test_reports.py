@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ ROWS = (
     "Latest Smart Drive Assessment of Plot Drive:",
 )
 HARVESTER = (
-    "2026-11-24T03:00:{:02}.123 2.7.0 harvester chia.harvester.harvester: INFO     challenge_hash: 0123456789 ..."
+    "{:%Y-%m-%dT%H:%M:%S}.123 2.7.0 harvester chia.harvester.harvester: INFO     challenge_hash: 0123456789 ..."
     "{} plots were eligible for farming challenge. Found 0 proofs. Time: 0.1 s. Total {} plots\n"
 )
 
@@ -138,11 +139,35 @@ def test_what_chia_farms_is_read_from_its_log_and_a_difference_is_told(farm):
     put_plots(farm.drives[0], 3)
     log = farm.home / ".chia/mainnet/log/debug.log"
     log.parent.mkdir(parents=True)
-    log.write_text("".join(HARVESTER.format(second, 1, 40) for second in range(10)))
+    now = datetime.now()
+    log.write_text("".join(HARVESTER.format(now - timedelta(seconds=second), 1, 40) for second in range(9, -1, -1)))
     assert dict(zip(ROWS, values(farm), strict=True))["Total Number of Plots Chia is Farming:"].split()[0] == "40"
     farm.drive_manager()
     assert "40" in report(farm, "-dr")
     assert "Chia farms" in (farm.nas.logs / "drive_manager.log").read_text()
+
+
+def test_a_harvester_that_ended_is_not_farming_until_it_writes_again(farm):
+    log = farm.home / ".chia/mainnet/log/debug.log"
+    log.parent.mkdir(parents=True)
+    ended = datetime.now() - timedelta(days=4, hours=12)
+    log.write_text(HARVESTER.format(ended, 1, 4777))
+    farm.drive_manager()
+    for rows in (values(farm), report(farm, "-dr").splitlines()):
+        assert any(f"not farming since {ended:%Y-%m-%d %H:%M}" in row for row in rows)
+    document = json.loads(report(farm, "-pr", "--json"))
+    assert (document["chia_plots"], document["chia_bytes"], document["chia_source"]) == (None, None, "log")
+    assert document["chia_said"] is not None
+    log.unlink()  # rotated away: it is remembered all the same
+    log.write_text("")
+    farm.drive_manager()
+    told = (farm.nas.logs / "drive_manager.log").read_text()
+    assert told.count("has not looked for proofs since") == 1
+    assert "This host farms again" not in told
+    log.write_text(HARVESTER.format(datetime.now(), 1, 4778))
+    farm.drive_manager()
+    assert "This host farms again" in (farm.nas.logs / "drive_manager.log").read_text()
+    assert any("4778 (log, " in row for row in values(farm))
 
 
 def test_the_temperatures_of_all_drives_stand_in_natural_order_with_their_serial_numbers(farm):

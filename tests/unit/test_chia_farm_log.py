@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
+import time
 from datetime import datetime
 from pathlib import Path
 
@@ -11,11 +12,11 @@ import pytest
 
 from plotfarm.chia.farm_log import Farmed, Unreadable, farmed
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "chia_logs"
+LOGS = Path(__file__).parents[1] / "data/chia_logs"
 NOISE = "2026-11-24T01:02:03.004 2.7.3 full_node full_node_server : INFO     -> new_peak to peer 1.2.3.4\n"
 TOTALS = {
     "1.0": ("21:12:29.000 harvester src.harvester.harvester : INFO     1 plots were eligible for farming "
-            "4071d7429c... Found 0 proofs. Time: 0.14301 s. Total 365 plots\n", None),
+            "4071d7429c... Found 0 proofs. Time: 0.14301 s. Total 365 plots\n", datetime(2024, 1, 4, 21, 12, 29)),
     "1.2": ("2024-01-04T21:12:29.000 harvester chia.harvester.harvester: INFO     1 plots were eligible for farming "
             "4071d7429c... Found 0 proofs. Time: 0.14301 s. Total 365 plots\n", datetime(2024, 1, 4, 21, 12, 29)),
     "1.3 refresh": ("2024-01-04T21:12:21.000 harvester chia.harvester.harvester: INFO     _plot_refresh_callback: "
@@ -30,6 +31,13 @@ TOTALS = {
 }  # fmt: skip
 
 
+def at(log, *moment):
+    """Let a log be as if it was written to last at a moment; returns it as Unix time."""
+    seconds = datetime(*moment).timestamp()
+    os.utime(log, (seconds, seconds))
+    return seconds
+
+
 @pytest.fixture
 def log(tmp_path):
     return tmp_path / "debug.log"
@@ -39,7 +47,58 @@ def log(tmp_path):
 def test_every_version_says_it(log, version):
     line, said = TOTALS[version]
     log.write_text(NOISE + line + NOISE * 3)
-    assert farmed(log) == Farmed(365, None, said)
+    at(log, 2024, 1, 4, 23, 0)
+    assert farmed(log) == Farmed(365, None, said.timestamp())
+
+
+def test_a_line_without_a_date_is_of_the_last_day_that_fits(log):
+    log.write_text(TOTALS["1.0"][0])
+    at(log, 2024, 1, 5, 20, 0)
+    assert farmed(log).said == datetime(2024, 1, 4, 21, 12, 29).timestamp()
+
+
+@pytest.mark.parametrize("zone", ["+01:00", "+0100"])
+def test_a_time_zone_in_the_line_counts(log, zone):
+    log.write_text(TOTALS["2.7.3"][0].replace(".000 ", f".000{zone} "))
+    assert farmed(log).said == datetime.fromisoformat("2024-01-04T21:12:29+01:00").timestamp()
+
+
+def test_a_harvester_that_only_counts_its_plots_does_not_farm(log):
+    counted = TOTALS["1.3 refresh"][0]
+    log.write_text(
+        TOTALS["2.7.3"][0] + counted.replace("T21:", "T22:") + counted.replace("T21:", "T23:").replace("365", "366")
+    )
+    assert farmed(log) == Farmed(366, None, TOTALS["2.7.3"][1].timestamp())
+    log.write_text(counted.replace("T21:", "T22:") + counted.replace("T21:", "T23:"))
+    assert farmed(log).said == datetime(2024, 1, 4, 22, 12, 21).timestamp(), "it has not farmed since then at least"
+
+
+def test_zeros_of_a_power_cut_and_a_byte_order_mark_hide_no_total(log):
+    line = TOTALS["2.7.3"][0].encode()
+    for content in (b"\xef\xbb\xbf" + line, NOISE.encode() + b"\0" * 9999 + line, line[:-1] + b"\0" * 9999 + b"\n"):
+        log.write_bytes(content)
+        assert farmed(log).plots == 365
+
+
+def test_what_logrotate_dates_is_read_newest_first(log, tmp_path):
+    log.write_text(NOISE)
+    line = TOTALS["2.7.3"][0]
+    (tmp_path / "debug.log-20240103").write_text(line.replace("365", "200"))
+    with gzip.open(tmp_path / "debug.log-20240104.gz", "wt") as file:
+        file.write(line.replace("365", "300"))
+    (tmp_path / "debug.log-of-mine").write_text(line.replace("365", "400"))
+    assert farmed(log).plots == 300
+
+
+@pytest.mark.parametrize("line", [
+    "1" * 300_000, "2024-01-04T21:12:29.000 " + "1.1" * 100_000, "2024-01-04T21:12:29.000 harvester " + ": " * 100_000,
+    "plots were eligible for farming " * 9_000, "_plot_refresh_callback: event done " * 9_000, " " * 300_000,
+])  # fmt: skip
+def test_no_line_takes_longer_than_it_is_long(log, line):
+    log.write_text(f"{line}\n" * 20)
+    begun = time.process_time()
+    assert isinstance(farmed(log), Unreadable)
+    assert time.process_time() - begun < 1
 
 
 def test_the_oldest_versions_also_say_the_size(log):
@@ -47,16 +106,17 @@ def test_the_oldest_versions_also_say_the_size(log):
         "21:12:21.000 harvester src.plotting.plot_tools : INFO     Loaded a total of 365 plots of size 36.125 TiB, "
         "in 0.4 seconds\n"
     )
-    assert farmed(log) == Farmed(365, int(36.125 * 2**40), None)
+    at(log, 2024, 1, 4, 23, 0)
+    said = datetime(2024, 1, 4, 21, 12, 21).timestamp()
+    assert farmed(log) == Farmed(365, int(36.125 * 2**40), said)
 
 
-@pytest.mark.parametrize("path", sorted(SHARED.glob("*.log")) or [None])
-def test_the_collected_logs(path):
-    if path is None:
-        pytest.skip(f"{SHARED} is not here")
+@pytest.mark.parametrize("path", sorted(LOGS.glob("*.log")), ids=lambda path: path.stem)
+def test_the_log_of_each_version(path):
     said = farmed(path)
     assert isinstance(said, Farmed)
-    assert said.plots == 365
+    assert said.plots == 412
+    assert (datetime.fromtimestamp(said.said).minute, datetime.fromtimestamp(said.said).second) == (15, 42)
 
 
 def test_the_newest_total_wins(log):
@@ -77,7 +137,7 @@ def test_a_line_that_is_being_written_is_none_yet(log):
 def test_a_line_across_two_blocks_is_whole(log, shift):
     line = TOTALS["2.7.3"][0]
     log.write_text("x" * 1000 + "\n" + line + "n" * (256 * 1024 - shift - 1) + "\n")
-    assert farmed(log) == Farmed(365, None, TOTALS["2.7.3"][1])
+    assert farmed(log) == Farmed(365, None, TOTALS["2.7.3"][1].timestamp())
 
 
 def test_the_very_first_line_counts(log):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from plotfarm.chia.coins import CoinState
+from plotfarm.chia.coins import CoinState, WalletCoin
 from plotfarm.chia.ledger import Entry, Ledger, Status
 from testbed.chia_logs import FARMER, STRANGER, parent_of
 
@@ -99,24 +99,42 @@ def test_a_claim_is_told_by_its_amount():
     assert book(state("a", mojo=875_000_000_000))["a"].kind == "claim"
 
 
-def confirmed(entries, *arguments):
+def of_wallet(identity="a", mojo=XCH, kind="payment", parent=PAYMENT):
+    return WalletCoin(identity, parent, mojo, HEIGHT, 1_795_000_000.0, kind, confirmed=True)
+
+
+def confirmed(entries, coin):
     ledger = Ledger(entries.get, lambda parent: [])
-    ledger.confirm(*arguments)
+    ledger.confirm(coin)
     return {**entries, **ledger.changed}
 
 
 def test_the_wallet_knows_better():
-    arguments = ("a", XCH, HEIGHT, "payment", "2026-11-24T03:00:00.000")
-    assert confirmed({}, *arguments)["a"].is_of_wallet_alone
+    entry = confirmed({}, of_wallet())["a"]
+    assert (entry.parent, entry.in_wallet, entry.kind) == (PAYMENT, True, "payment")
     dust = book(state("a", mojo=5))
-    assert confirmed(dust, "a", 5, HEIGHT, "payment", "2026-11-24T03:00:00.000")["a"].status is Status.RECEIVED
+    assert confirmed(dust, of_wallet(mojo=5))["a"].status is Status.RECEIVED
     claim = book(state("a", mojo=875_000_000_000))
-    entry = confirmed(claim, *arguments)["a"]
+    entry = confirmed(claim, of_wallet(mojo=875_000_000_000))["a"]
     assert (entry.kind, entry.in_wallet, entry.time) == ("claim", True, "2026-11-24T03:00:00.123")
 
 
+def test_a_reward_is_one_if_the_wallet_or_the_network_says_so():
+    assert confirmed({}, of_wallet(kind="farmer"))["a"].kind == "farmer"
+    assert confirmed({}, of_wallet(parent=parent_of(FARMER, 5)))["a"].kind == "farmer"
+
+
+def test_what_the_wallet_has_no_more_is_taken_back_and_comes_again():
+    known = confirmed({}, of_wallet())
+    ledger = Ledger(known.get, lambda parent: [])
+    ledger.lose("a")
+    lost = dict(ledger.changed)
+    assert (lost["a"].status, lost["a"].in_wallet) == (Status.REVERTED, False)
+    assert confirmed(lost, of_wallet())["a"].status is Status.RECEIVED
+
+
 def test_what_the_wallet_has_confirmed_is_not_made_change_by_the_log():
-    known = confirmed(book(state("b", parent="a")), "b", XCH, HEIGHT, "payment", "")
+    known = confirmed(book(state("b", parent="a")), of_wallet("b", parent="a"))
     assert statuses(book(state("a", spent=HEIGHT), before=known))["b"] == "received"
 
 

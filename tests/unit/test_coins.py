@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plotfarm.chia.coins import Balance, Block, CoinState, Reader, coin_id
-from plotfarm.chia.rewards import block_rewards, expected_days, farmed_height, kind_of
+from plotfarm.chia.log_form import form_of
+from plotfarm.chia.rewards import MAINNET, Network, block_rewards, expected_days, farmed_height
 from testbed import chia_logs as log
 
-SHARED = Path(__file__).parents[3] / "shared/data/chia_logs"
+LOGS = Path(__file__).parents[1] / "data/chia_logs"
 TIME = "2026-11-24T03:00:00.123"
 XCH = 10**12
 REST = f"'parent_coin_info': '0x{'7' * 64}', 'puzzle_hash': '0x{'1' * 64}'}}"
@@ -30,6 +31,11 @@ FORMS = {
     "1.4 added": log.added(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4, more=" wallet_id:1 and type: 0"),
     "1.4": log.old_state(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4),
     "1.8": log.state(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4, 100_002, version=""),
+    "2.7.4 state": log.debug_state(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4, 100_002),
+    "2.7.4 added": log.debug_added(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4, 100_002),
+    "zeros before": "\0" * 5000 + log.state(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4, 100_002),
+    "zeros behind": log.state(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4, 100_002).replace("\n", "\0\0\n"),
+    "a byte order mark": "\ufeff" + log.state(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4, 100_002),
     "2.7": log.state(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4, 100_002),
     "2.7 with a zone": log.state(f"{TIME}+01:00", log.parent_of(log.FARMER, 100_000), XCH // 4, 100_002),
     "carriage returns": log.state(TIME, log.parent_of(log.FARMER, 100_000), XCH // 4, 100_002).replace("\n", "\r\n"),
@@ -45,20 +51,34 @@ def test_a_coin_is_the_same_in_every_format(form):
     assert coin.wallet in (None, 1)
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason=f"{SHARED} is not here")
-@pytest.mark.parametrize("version", ["1.0.3", "1.1.7", "1.2.3", "1.2.7", "1.2.11", "1.3.5", "1.4.0", "1.6.0", "1.8.2",
-                                     "2.1.4", "2.4.4", "2.5.5", "2.7.3"])  # fmt: skip
-def test_the_rendered_log_of_each_version_has_four_coins_and_a_block(version):
+SAMPLES = sorted(LOGS.glob("debug-*.log"))
+
+
+@pytest.mark.parametrize("path", [one for one in SAMPLES if "info" not in one.name], ids=lambda path: path.stem)
+def test_the_log_of_each_version_has_four_coins_and_a_block(path):
     reader = Reader()
-    with open(SHARED / f"debug-{version}.log", "rb") as file:
+    with path.open("rb") as file:
         events = list(reader.read(file))
     coins = {event.id: event for event in events if isinstance(event, CoinState)}
-    assert [coin.mojo % 10**11 for coin in coins.values()][3] == 123_456_789
-    assert [kind_of(coin.parent, coin.mojo, coin.created) for coin in coins.values()] == [
+    assert [coin.mojo for coin in coins.values()] == [250_000_000_000, 1_750_000_000_000, 250_007_000_000, 987_654_321]
+    assert [MAINNET.kind_of(coin.parent, coin.mojo, coin.created) for coin in coins.values()] == [
         "farmer", "pool", "farmer", "payment",
     ]  # fmt: skip
     assert sum(isinstance(event, Block) for event in events) == 1
-    assert reader.levels == {"INFO"}
+    assert "INFO" in reader.levels
+    assert not form_of(path).names_no_coin
+
+
+def test_there_is_a_sample_of_each_form():
+    assert len(SAMPLES) == 15
+
+
+def test_a_log_of_today_at_the_usual_level_names_no_coin():
+    path = LOGS / "debug-2.7.5-info.log"
+    with path.open("rb") as file:
+        assert not [event for event in Reader().read(file) if isinstance(event, CoinState)]
+    form = form_of(path)
+    assert (form.version, form.names_no_coin) == ((2, 7, 5), True)
 
 
 def test_a_balance_and_a_block_are_read():
@@ -132,6 +152,14 @@ def test_the_form_of_the_log_is_noticed():
     assert (reader.levels, reader.lines) == ({"WARNING"}, 2)
 
 
+def test_the_genesis_of_the_network_decides_what_a_reward_is():
+    simulator = Network("eb8c4d20b322be8d9fddbf9412016bdffe9a2901d7edb0e364e94266d0e095f7")
+    assert simulator.kind_of(f"eb8c4d20b322be8d9fddbf9412016bdf{5:032x}", 5, 7) == "pool"
+    assert simulator.kind_of(f"fe9a2901d7edb0e364e94266d0e095f7{5:032x}", 5, 7) == "farmer"
+    assert simulator.kind_of(log.parent_of(log.FARMER, 5), 5, 7) == "payment"
+    assert MAINNET.kind_of(f"fe9a2901d7edb0e364e94266d0e095f7{5:032x}", 5, 7) == "payment"
+
+
 def test_ids_and_rewards():
     assert coin_id("77" * 32, "11" * 32, 123_456_789).startswith("ea355ab2")
     assert coin_id("00" * 32, "00" * 32, 128) != coin_id("00" * 32, "00" * 32, 0)
@@ -140,8 +168,7 @@ def test_ids_and_rewards():
     assert block_rewards(5_045_760) == (125_000_000_000, 875_000_000_000)
     assert block_rewards(99_999_999) == (15_625_000_000, 109_375_000_000)
     assert farmed_height(log.parent_of(log.POOL, 4711)) == 4711
-    assert farmed_height("77" * 32) is None
-    assert kind_of("77" * 32, 875_000_000_000, 5_200_000) == "claim"
-    assert kind_of("77" * 32, 1_750_000_000_000, 5_200_000) == "payment"
+    assert MAINNET.kind_of("77" * 32, 875_000_000_000, 5_200_000) == "claim"
+    assert MAINNET.kind_of("77" * 32, 1_750_000_000_000, 5_200_000) == "payment"
     assert expected_days(100, 100 * 4608) == 1
     assert expected_days(0, 5) is None

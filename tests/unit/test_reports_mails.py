@@ -66,6 +66,7 @@ from plotfarm.notify.outbox import Row
 from plotfarm.plots.formats import PlotFormat
 from plotfarm.reports import mails, words
 from plotfarm.reports.facts import DriveFacts, ReceivedPlot, Unknown
+from testbed import chia_logs
 from testbed.wallet_server import WalletServer
 
 GMAIL_BYTES = 102_000  # what Gmail shows of a mail
@@ -501,21 +502,24 @@ def trouble_with_coins(directory):
     directory.mkdir()
     state = State(directory)
     teller, coins, log = Teller(Config(directory), state.database), CoinBook(state.database), directory / "debug.log"
-    config = Config(directory, watch=Watch(trouble_minutes=0), coins=Coins(wallet_rpc=True), chia=Chia(str(directory)))
-    watch_log(log, read_new(log, None), config, teller)
+    config = Config(directory, watch=Watch(trouble_minutes=0), coins=Coins(wallet="always"), chia=Chia(str(directory)))
+    watch_log(log, read_new(log, None), config, teller, wallet_answers=False)
     told = [one.condition for one in AlertBook(state.database).standing().values()]
     chia = directory / "chia_wallet"
     shutil.copy("/bin/sleep", chia)
     process = subprocess.Popen([chia, "60"])
-    watch_log(log, ([], Read(Place(0, 0, ""), True, 0, frozenset())), config, teller)
+    watch_log(log, ([], Read(Place(0, 0, ""), True, 0, frozenset())), config, teller, wallet_answers=False)
     process.kill()
     process.wait()
+    told += [one.condition for one in AlertBook(state.database).standing().values()]
+    log.write_text(f"{chia_logs.prefix('2026-11-24T03:00:00.123', '2.7.5')}new coin state received (1-1/ 1)\n")
+    watch_log(log, read_new(log, None), config, teller, wallet_answers=False)
     coins.write([Entry("a" * 64, "b" * 64, 10**12, 5, "payment", Status.RECEIVED, "")], NOW)
     assert ask_wallet(config, coins, teller) is None
     told += [one.condition for one in AlertBook(state.database).standing().values()]
     with WalletServer(directory / "config/ssl") as wallet:
         ask_wallet(
-            replace(config, coins=Coins(wallet_rpc=True, wallet_host=wallet.address, wallet_port=wallet.port)),
+            replace(config, coins=Coins(wallet="always", wallet_host=wallet.address, wallet_port=wallet.port)),
             coins,
             teller,
         )

@@ -109,18 +109,18 @@ class Chia:
 
     home: str = "~/.chia/mainnet"  # ~ is for the chia room to follow
     log: str = ""  # a path; "": log/debug.log in `home`
+    silent_minutes: float = field(default=15.0, metadata={"minimum": 0})  # longer silence: it does not farm; 0: never
 
 
 @dataclass(frozen=True)
 class Coins:
     """`[coins]`: coin_monitor.py."""
 
-    silent_minutes: float = field(default=30.0, metadata={"minimum": 1})  # a log may stand still while Chia runs
     price: float = field(default=0.0, metadata={"minimum": 0})  # of one XCH; 0: no fiat values
     currency: str = "USD"
     netspace_eib: float = field(default=0.0, metadata={"minimum": 0})  # 0: no expected time to win
     farm_size_tib: float = field(default=0.0, metadata={"minimum": 0})  # 0: as Chia's log tells it
-    wallet_rpc: bool = False
+    wallet: str = field(default="auto", metadata={"choices": ("auto", "always", "never")})  # is it asked?
     wallet_host: str = "localhost"
     wallet_port: int = field(default=9256, metadata={"minimum": 1})
     wallet_certificate: str = ""  # "": config/ssl/wallet/private_wallet.crt in [chia] home
