@@ -171,7 +171,7 @@ def test_the_root_of_this_host_has_a_mount_identity(monkeypatch):
 
 # Every part has image(name, kind), which makes a file system in a file, and mount(image, place) -> the drive.
 PREPARE = """
-import os, subprocess, sys
+import atexit, contextlib, fcntl, os, subprocess, sys
 from pathlib import Path
 from plotfarm.base.database import Database
 from plotfarm.drives import mount_identity as identities
@@ -184,6 +184,15 @@ from plotfarm.drives.reasons import Reason
 from plotfarm.drives.quarantine import Quarantine, QuarantineReason
 
 base = Path(sys.argv[1])
+# A number of its own: the kernel gives the lowest free one to whoever asks, and others do meanwhile.
+number = 1000 + os.getpid() % 100_000
+LOOP_CTL_ADD, LOOP_CTL_REMOVE = 0x4C80, 0x4C81
+control = open("/dev/loop-control")
+fcntl.ioctl(control, LOOP_CTL_ADD, number)
+@atexit.register
+def remove_loop():
+    with contextlib.suppress(OSError): fcntl.ioctl(control, LOOP_CTL_REMOVE, number)
+LOOP = f"/dev/loop{number}"
 def run(*argv):
     return subprocess.run([str(part) for part in argv], check=True, capture_output=True, text=True).stdout.strip()
 def image(name, kind):
@@ -193,7 +202,7 @@ def image(name, kind):
     return path
 def mount(what, place, *options):
     place.mkdir(exist_ok=True)
-    run("mount", "-o", ",".join(["loop", *options]), what, place)
+    run("mount", "-o", ",".join([f"loop={LOOP}", *options]), what, place)
     found = topmost(read_mount_table())[str(place)]
     uuid = run("blkid", "-p", "-s", "UUID", "-o", "value", what)
     return Drive(str(place), found.source, f"uuid:{uuid}", found.device_number, found.file_system)
@@ -201,7 +210,6 @@ place = base / "drive7"
 """
 
 REMOUNTS = """
-import fcntl
 for kind in sys.argv[2].split(","):
     what = image(kind + ".img", kind)
     seen = []
