@@ -124,8 +124,20 @@ CARRIER_RULES = [
         (
             Change(HOST, "        if offer.name in memory.publishing:", "        if False:"),
             Change(HOST, "        if self._arrives(offer.name):", "        if False:"),
+            Change(HOST, "        if places:", "        if False:"),
         ),
         faults=("hang two runs", "hang to the next run"),
+    ),
+    Mutation(
+        "where a plot may be published is noted durably",
+        (
+            Change(
+                HOST,
+                "        self.world.memory.perhaps[actor.worker.offered, actor.worker.identity] = True\n",
+                "",
+            ),
+        ),
+        faults=("kill, effect done", "unmounted"),
     ),
     Mutation(
         "a drive that failed is not believed",

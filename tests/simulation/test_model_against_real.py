@@ -72,6 +72,7 @@ def test_on_a_directory_in_memory(memory: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_long_on_a_directory_in_memory(memory: Path) -> None:
     _check(Plan("directory", LONG, random.SystemRandom().randrange(10**6)), memory)
 
@@ -84,6 +85,7 @@ def test_on_a_real_file_system(kind: str, base: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 @pytest.mark.root
 @pytest.mark.parametrize("kind", ["tmpfs", "ext4", "xfs", "btrfs"])
 def test_long_on_a_real_file_system(kind: str, base: Path) -> None:
