@@ -139,6 +139,24 @@ make_venv() { # LIST...: the last holds all that the others hold
     done
 }
 
+# A real Chia for the tests, in an environment of its own. Where it cannot be had, those tests are skipped and say why.
+# Some of its packages come as source only.
+make_chia() {
+    if cmp -s requirements-chia.txt .venv-chia/.stamp; then
+        return 0
+    fi
+    say "Installing a Chia for the tests into $checkout/.venv-chia ..."
+    rm -rf .venv-chia
+    if "$(find_python)" -m venv .venv-chia &&
+        PIP_USER=0 .venv-chia/bin/python -m pip install --quiet --disable-pip-version-check --no-input \
+            --require-hashes --prefer-binary --requirement requirements-chia.txt; then
+        cp requirements-chia.txt .venv-chia/.stamp
+    else
+        say "It cannot be installed, see above: the tests with a real Chia are skipped."
+        rm -rf .venv-chia
+    fi
+}
+
 # Two at once: the second waits. The lock lies on the checkout itself, and the work does not hold it.
 set_up() { # PACKAGE... -- LIST...
     local -a packages=()
@@ -173,7 +191,8 @@ run_test() {
     local -a scripts
     set_up "${test_packages[@]}" -- requirements.txt requirements-development.txt
     if (($# == 0)); then
-        mapfile -t scripts < <(find . -path ./.venv -prune -o -name '*.sh' -print | sort)
+        make_chia
+        mapfile -t scripts < <(find . -path './.venv*' -prune -o -name '*.sh' -print | sort)
         check .venv/bin/ruff check .
         check .venv/bin/ruff format --check .
         check .venv/bin/mypy

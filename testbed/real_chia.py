@@ -39,10 +39,7 @@ def why_no_chia() -> str | None:
     if os.geteuid() != 0:
         return "a network of its own needs root"
     if not (VENV / "bin" / "chia").exists():
-        return (
-            f"no Chia in {VENV}: python3 -m venv {VENV} && {VENV}/bin/pip install --prefer-binary "
-            f"chia-blockchain=={VERSION}"
-        )
+        return f"no Chia in {VENV}: ./install.sh test, without arguments, puts it there where it can be had"
     return None
 
 
