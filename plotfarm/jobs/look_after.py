@@ -12,7 +12,6 @@ from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.state import State
-from plotfarm.base.units import DAY_SECONDS
 from plotfarm.drives.conditions import (
     GROWTH_SECONDS,
     HEALTH_KINDS,
@@ -29,6 +28,7 @@ from plotfarm.drives.model import Drive
 from plotfarm.drives.offlined import read_offlined, take_offline
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
+from plotfarm.jobs.chia_checks import checks_of_chia
 from plotfarm.jobs.drive_checks import checks_of_drives
 from plotfarm.jobs.farming import last_said, watch_farming
 from plotfarm.jobs.plot_formats import tell_of_lost_formats
@@ -40,7 +40,6 @@ from plotfarm.notify.checks import check
 
 _LOG = logging.getLogger(__name__)
 _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
-_CHIA_KINDS = ("chia_difference", "chia_not_listed", "chia_unreadable")
 
 
 def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_health: bool) -> None:
@@ -50,7 +49,7 @@ def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_
         ill = _illnesses(config, state, stock, teller)
         kinds = (*HEALTH_KINDS, *OFFLINE_KINDS, *SPEED_KINDS)
         checks.append(check(kinds, ill, well=_whose_health_is_known(state, stock)))
-        checks.append(check(_CHIA_KINDS, _what_chia_says(config, stock)))
+        checks += checks_of_chia(config, stock)
         stock = decide_again(config, state, stock)  # so that all speak of the same health
     checks += [
         *checks_of_drives(config, state, stock),
@@ -147,29 +146,3 @@ def _whose_health_is_known(state: State, stock: Stock) -> set[str]:
     """Return the drives that are here and whose SMART data could be read, or never was there."""
     healths = HealthRecords(state.database).latest()
     return {identity for identity in stock.readings if (health := healths.get(identity)) is None or not health.problem}
-
-
-def _what_chia_says(config: Config, stock: Stock) -> list[Condition]:
-    """Compare the drives with what Chia farms. A host without Chia has nothing to compare."""
-    from plotfarm.chia.farm_log import Unreadable, farmed
-    from plotfarm.chia.settings import log_path, not_listed, plot_directories
-
-    if not log_path(config.chia).exists():
-        return []
-    found = []
-    said = farmed(log_path(config.chia))
-    counts = [reading.plot_files for reading in stock.readings.values()]
-    on_drives = sum(count or 0 for count in counts)
-    if isinstance(said, Unreadable):
-        facts = {"why": said.why, "remedy": said.remedy}
-        found.append(Condition("chia_unreadable", "chia", Severity.WARNING, facts))
-    elif None not in counts and abs(on_drives - said.plots) > config.watch.chia_difference:
-        numbers = {"on_drives": on_drives, "farmed": said.plots}
-        found.append(Condition("chia_difference", "plots", Severity.WARNING, numbers, repeat_seconds=DAY_SECONDS))
-    listed = plot_directories(config.chia)
-    if not isinstance(listed, Unreadable):
-        places = [reading.drive.mountpoint for reading in stock.readings.values() if reading.plot_files]
-        if missing := not_listed(places, listed.directories, listed.recursive):
-            about = {"mountpoints": ", ".join(missing)}
-            found.append(Condition("chia_not_listed", "drives", Severity.WARNING, about, repeat_seconds=DAY_SECONDS))
-    return found

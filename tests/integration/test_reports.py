@@ -147,6 +147,17 @@ def test_what_chia_farms_is_read_from_its_log_and_a_difference_is_told(farm):
     assert "Chia farms" in (farm.nas.logs / "drive_manager.log").read_text()
 
 
+def test_what_a_silent_harvester_said_last_is_compared_with_nothing(farm):
+    put_plots(farm.drives[0], 3)
+    log = farm.home / ".chia/mainnet/log/debug.log"
+    log.parent.mkdir(parents=True)
+    log.write_text(HARVESTER.format(datetime.now() - timedelta(days=1), 1, 40))
+    farm.drive_manager()
+    told = (farm.nas.logs / "drive_manager.log").read_text()
+    assert "has not looked for proofs since" in told
+    assert "Chia farms 40" not in told
+
+
 def test_a_harvester_that_ended_is_not_farming_until_it_writes_again(farm):
     log = farm.home / ".chia/mainnet/log/debug.log"
     log.parent.mkdir(parents=True)
