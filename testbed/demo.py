@@ -11,9 +11,11 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 from rich.console import Console
@@ -257,13 +259,33 @@ def ending_children() -> Iterator[None]:
             time.sleep(0.005)
 
 
+_stop_asked = threading.Event()
+
+
+def _stop(number: int, frame: object) -> None:
+    """End the demo, at the latest at its next line: Python ignores what is raised while it forks."""
+    _stop_asked.set()
+    raise KeyboardInterrupt
+
+
+class _Stopping(Console):
+    """A console that writes nothing more once the demo is to end."""
+
+    def print(self, *arguments: Any, **options: Any) -> None:
+        """Print; KeyboardInterrupt instead, once, if the demo is to end."""
+        if _stop_asked.is_set():
+            _stop_asked.clear()
+            raise KeyboardInterrupt
+        super().print(*arguments, **options)
+
+
 def main() -> int:
     """Play the demo in a temporary directory; returns the exit status."""
-    for signal_number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(signal_number, signal.default_int_handler)  # clean up as on Ctrl-C
+    for signal_number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(signal_number, _stop)  # clean up as on Ctrl-C
     with contextlib.suppress(AttributeError):  # whatever the terminal can show: no letter stops the demo
         sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
+    console = _Stopping(highlight=False, width=None if sys.stdout.isatty() else _PLAIN_WIDTH)
     try:
         with (
             tempfile.TemporaryDirectory(prefix="plot-farm-") as directory,
@@ -282,6 +304,7 @@ def main() -> int:
         console.print(Text(str(error), "bold red"))
         return 1
     except KeyboardInterrupt:
+        _stop_asked.clear()
         console.print("\nStopped. The farm is removed again.")
         return 130
     return 0

@@ -84,10 +84,16 @@ class ArrivalLimits:
     def over_quota(
         self, offer: Offer, arrivals: Sequence[Arrival], readings: Sequence[Reading]
     ) -> RefusedPlacement | None:
-        """Refuse what would take the plotter over a quota: all that lies on the drives for it counts."""
+        """Refuse what would take the plotter over a quota: all that lies on the drives for it counts.
+
+        A plot whose part has its room already is never refused: it takes no more, and its part goes with it.
+        """
         receiving = self._config.receiving
         arriving = sum(arrival.bytes for arrival in arrivals if arrival.plotter == self._plotter)
-        unfinished = arriving + self._kept_bytes(offer, arrivals, readings)
+        kept, resumable = self._kept_bytes(offer, arrivals, readings)
+        unfinished = arriving + kept
+        if resumable >= offer.size:
+            return None
 
         if receiving.daily_quota_bytes:
             used = self._state.received_bytes(self._plotter) + unfinished
@@ -103,10 +109,10 @@ class ArrivalLimits:
             return RefusedPlacement(Refusal.UNFINISHED_QUOTA, detail)
         return None
 
-    def _kept_bytes(self, offer: Offer, arrivals: Sequence[Arrival], readings: Sequence[Reading]) -> int:
-        """Return what the parts of the plotter take, but for those that count as arrivals.
+    def _kept_bytes(self, offer: Offer, arrivals: Sequence[Arrival], readings: Sequence[Reading]) -> tuple[int, int]:
+        """Return what the parts of the plotter take, but for those that count as arrivals, and what this offer's takes.
 
-        Also left out is the one that this very offer would go on with: its bytes are among those that are offered.
+        The part that this very offer would go on with is left out of the first: its bytes are among those offered.
         """
         counted = {arrival.arrival_id for arrival in arrivals if arrival.plotter == self._plotter}
         facts = PartFacts(self._plotter, offer.size, offer.id)
@@ -118,7 +124,8 @@ class ArrivalLimits:
             if part.facts is not None and part.facts.plotter == self._plotter and part.arrival not in counted
         ]
         resumable = [part.allocated_bytes for part in own if part.plot == offer.name and part.facts == facts]
-        return sum(part.allocated_bytes for part in own) - min(max(resumable, default=0), offer.size)
+        resumed = min(max(resumable, default=0), offer.size)
+        return sum(part.allocated_bytes for part in own) - resumed, resumed
 
     def free_arrivals(self, arrivals: Sequence[Arrival], free_drives: int) -> int:
         """Return how many more plots may arrive now."""

@@ -31,6 +31,7 @@ from plotfarm.plots.parts import FoundPart, PartFacts, new_arrival_id, parse_par
 from plotfarm.reports import reasons
 from plotfarm.transfer.disk import Site
 from plotfarm.transfer.effects import (
+    NotPublished,
     Placement,
     Publishing,
     QuarantineDrive,
@@ -48,6 +49,7 @@ from plotfarm.transfer.outcomes import Failure, How, Refusal
 from plotfarm.transfer.storage import Assignment
 
 _LOG = logging.getLogger(__name__)
+_MAY_BE_STORED = (Failure.OUTCOME_UNKNOWN, Failure.HANGS, Failure.INTERNAL)  # after it was noted
 _REASONS = {
     Failure.IO_ERROR: QuarantineReason.IO_ERROR,
     Failure.HOLES: QuarantineReason.HOLES,
@@ -83,6 +85,7 @@ class DriveStorage:
         self._offer: Offer | None = None  # the last one
         self._view: _View | None = None  # of that
         self._drives: dict[str, Drive] = {}  # by identity, every one that was ever assigned
+        self._noted: set[tuple[str, str]] = set()  # plot and drive of attempts that noted that they publish
         self.welcome = self._limits.welcome
         self.is_waiting = self._limits.is_waiting
         self.changes = self._limits.changes
@@ -334,6 +337,11 @@ class DriveStorage:
                 if assignment.lock is not None:
                     assignment.lock.update(publishing=True)
                 self._state.note_publishing(offer.name, identity)
+                self._noted.add((offer.name, identity))
+
+            case NotPublished():
+                self._state.forget_publishing(offer.name, identity)
+                self._noted.discard((offer.name, identity))
 
             case QuarantineDrive():
                 drive = self._drives[identity]
@@ -352,9 +360,14 @@ class DriveStorage:
                     ended = replace(ended, digest=plot_hash(effect.segments), segments=" ".join(effect.segments))
                 self._state.record_transfer(ended)
                 self._state.forget_publishing(offer.name, identity)
+                self._noted.discard((offer.name, identity))
 
             case RecordFailed():
                 _LOG.error("Failed: %s: %s", offer.name, effect.detail)
+                # A note of an earlier attempt stays: this one may have failed because the drive is away.
+                if (offer.name, identity) in self._noted and effect.failure not in _MAY_BE_STORED:
+                    self._state.forget_publishing(offer.name, identity)
+                self._noted.discard((offer.name, identity))
                 ended = self._transfer(offer, seconds)
                 ended = replace(ended, reason=effect.failure.value, detail=text(effect.detail))
                 self._state.record_transfer(ended)

@@ -459,6 +459,11 @@ class Publishing(RecordEffect):
 
 
 @dataclass(frozen=True)
+class NotPublished(RecordEffect):
+    """Take that note back: the plot did not get its name, for certain."""
+
+
+@dataclass(frozen=True)
 class QuarantineDrive(RecordEffect):
     """Believe nothing of the drive any more until it is mounted anew, the host restarts, or the owner says so."""
 

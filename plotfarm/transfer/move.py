@@ -22,6 +22,7 @@ from plotfarm.transfer.effects import (
     LookAtSource,
     LookAtStored,
     Naming,
+    NotPublished,
     OpenDrive,
     OpenStored,
     Publishing,
@@ -115,6 +116,7 @@ def _link(load: Load, place: ReservedPlacement) -> Steps[Delivered | Failed | Na
     try:
         named = yield from do(LinkSource(load.plot))
         if named is not Naming.NAMED:
+            yield from do(NotPublished())
             return named
         return (yield from _finish_link(load, place, How.STORED))
     except DiskError as error:

@@ -69,7 +69,7 @@ def send(fleet: Fleet, number: int = 0) -> int:
 
 @pytest.mark.parametrize("pipe", ["netcat", "direct"])
 def test_each_stream_has_a_drive_of_its_own(new_farm: NewFarm, pipe: str) -> None:
-    slow = {"transfer.pipe": pipe, "transfer.max_mb_per_second": 16}
+    slow = {"transfer.pipe": pipe, "transfer.max_mb_per_second": 6}
     farm = new_farm(drives=4, settings=slow)
     for number in range(4):
         big_plot(farm.plots, f"stream {number}", 32 * MIB)

@@ -113,7 +113,7 @@ def _fill_coins(state: State) -> None:
     book.write_balance(Balance("2026-11-09T12:00:00.000", 2_000_000_000_000))
     book.write_block(Block("2026-11-10T11:59:00.000", "c1" * 32), NOW)
     book.write_place(LOG, Place(17, 4711, "5678"))
-    book.meet_wallet()
+    book.meet_wallet(None)
 
 
 def _fill_messages(state: State) -> None:

@@ -160,7 +160,7 @@ def test_a_process_that_is_killed_in_a_migration_leaves_the_file_as_it_was(old: 
 
     done = 0 if moment == "memory:copied" else int(moment.rpartition("-")[2]) - 1
     assert version_of(old / "state.sqlite") == done
-    if done < SCHEMA_VERSION - 1:
+    if done < 2:  # the second step is the first to change rows
         assert rows_of(old / "state.sqlite") == before
 
     State(old).close()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from plotfarm.plots.parts import PartFacts, parse_part_name
 from plotfarm.transfer.effects import (
+    NotPublished,
     Place,
     Placement,
     Publishing,
@@ -30,6 +31,7 @@ from tests.simulation.world import PATHS, Violation, World
 if TYPE_CHECKING:
     from tests.simulation.actor import Actor
 
+_MAY_BE_STORED = (Failure.OUTCOME_UNKNOWN, Failure.HANGS, Failure.INTERNAL)
 OLDEST_PART = 3  # runs without progress
 
 
@@ -137,7 +139,7 @@ class Host:
                 is_own = plot == offer.name and facts_of(drive, inode) == facts
                 if is_own and inode.locked_by is None and inode.links == 1:
                     left = offer.size - inode.allocated.bit_count()
-                    if drive.free >= left and held + left <= self.world.setup.quota:
+                    if drive.free >= left and (left == 0 or held + left <= self.world.setup.quota):
                         own = arrival if self.world.setup.is_move else name.removesuffix(".part").rpartition(".")[2]
                         return ReservedPlacement(path, drive.uuid, f"{path}/{offer.name}", name, own)
         if held + offer.size > self.world.setup.quota:
@@ -173,6 +175,12 @@ class Host:
         assert actor.worker is not None
         self.world.memory.publishing[actor.worker.plot] = actor.worker.identity
         self.world.memory.perhaps[actor.worker.offered, actor.worker.identity] = True
+        actor.worker.has_noted = True
+
+    def not_published(self, actor: Actor, effect: NotPublished) -> None:
+        assert actor.worker is not None
+        self.world.memory.perhaps.pop((actor.worker.offered, actor.worker.identity), None)
+        actor.worker.has_noted = False
 
     def quarantine_drive(self, actor: Actor, effect: QuarantineDrive) -> None:
         assert actor.worker is not None
@@ -191,6 +199,9 @@ class Host:
 
     def record_failed(self, actor: Actor, effect: RecordFailed) -> None:
         self.world.alerts.add(f"failed {effect.failure.value}")
+        worker = actor.worker
+        if worker is not None and worker.has_noted and effect.failure not in _MAY_BE_STORED:
+            self.world.memory.perhaps.pop((worker.offered, worker.identity), None)
 
     # ---- Removing parts -------------------------------------------------------------------------------------
 

@@ -69,6 +69,7 @@ class Worker:
         "has_lock",
         "has_looked_for_holes",
         "has_measured",
+        "has_noted",
         "identity",
         "is_dead",
         "is_hung",
@@ -116,6 +117,7 @@ class Worker:
         self.truth: tuple[int, ...] | None = None  # what the drive held when it was last read from
         self.has_checked = False  # the bytes were read back
         self.has_linked = False
+        self.has_noted = False  # that it publishes
         self.is_hung = False
         self.is_dead = False
         self.has_left = False  # nobody holds anything through it any more
