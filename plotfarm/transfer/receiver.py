@@ -11,6 +11,7 @@ import os
 import socket
 import stat
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,6 +98,7 @@ class Receiver:
         self._limits = Limits(config.transfer.silence_seconds, config.transfer.stall_seconds)
         self._terms = Terms(Verify(config.transfer.verify), configured_segment_bytes(), plotter)
         self._gone: TransferFailed | None = None  # why there is nobody to speak to any more
+        self._late_words = 0  # so many may still come about a data connection that this end gave up
 
     def run(self) -> None:
         """Take plots in until the plotter has no more; PlotfarmError if the session could not go on."""
@@ -133,6 +135,7 @@ class Receiver:
     def _take(self, offer: Offer) -> None:
         """Answer one offer; whatever happens, nothing is held afterwards."""
         _LOG.info("Offered: %s, %s", offer.name, format_bytes(offer.size))
+        self._late_words = 0
         arrival = _Arrival(offer)
         try:
             play(receive(offer, self._terms), lambda effect: self._carry_out(effect, arrival))
@@ -251,12 +254,21 @@ class Receiver:
             return worker.wait(seconds)
         try:
             said, ready = self._channel.wait([worker.fileno()], seconds)
-            if said:
-                raise messages.out_of_turn(said[0])
+            self._let_late_words_pass(said)
         except TransferFailed as error:
             self._gone = error  # the step on the drive is finished all the same
             return False
         return bool(ready)
+
+    def _let_late_words_pass(self, said: Sequence[Message]) -> None:
+        """Raise what may not be said now.
+
+        Once this end has given up a data connection, a few words about it may still be on their way.
+        """
+        for message in said:
+            if not isinstance(message, Sent | Lost) or self._late_words <= 0:
+                raise messages.out_of_turn(message)
+            self._late_words -= 1
 
     # ---- The bytes ----
 
@@ -285,7 +297,11 @@ class Receiver:
                     self._hear_worker(arrival.worker, following)
                 self._note_progress(arrival, following.done)
                 following.check(self._storage, arrival.assignment)
+        except DiskError:
+            self._late_words = _MOST_LATE
+            raise
         except Stopped as stopped:
+            self._late_words = _MOST_LATE
             if following.is_worker_busy:
                 self._cut(arrival, stopped)
             raise

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 from fake_sender import HELLO, OFFER, FakeSender, Message, segments_of
-from farm_help import audit, held_locks, processes_of, wait_for
+from farm_help import audit, held_locks, processes_of, stopped, wait_for
 
+from plotfarm.base.checkpoints import STOP_AT
 from plotfarm.base.state import State, Transfer
 from testbed.farm import Farm
 from testbed.plots import v1_name
@@ -366,6 +367,24 @@ def test_a_header_that_is_not_what_was_offered(shared_farm: Farm, kind: str, con
     assert answer is not None
     assert (answer["type"], answer["failure"]) == ("failed", "wrong header")
     assert shared_farm.stored() == {}
+
+
+def test_a_late_word_about_bytes_that_were_given_up_keeps_nobody_from_hearing_why(shared_farm: Farm) -> None:
+    """That all is sent may still be on its way when the NAS has given up: the sender hears why all the same."""
+    shared_farm.set_nas_environment({STOP_AT: "before:RemovePart"})
+    try:
+        with FakeSender(shared_farm) as sender:
+            ready = sender.offer(NAME, len(CONTENT), "gplot")
+            assert ready is not None
+            sender.pour(ready, CONTENT)
+            receiver = wait_for(lambda: stopped(shared_farm), "a receiver that deals with the part")
+            sender.say(type="sent", attempt=ready["attempt"], size=len(CONTENT))
+            receiver.resume()
+            answer = sender.hear()
+    finally:
+        shared_farm.set_nas_environment({})
+    assert answer is not None
+    assert (answer["type"], answer["failure"]) == ("failed", "wrong header")
 
 
 @pytest.mark.parametrize("offered", [{"format": "v1", "id": "ab" * 32}, {"format": "unknown"}])

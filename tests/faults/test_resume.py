@@ -29,6 +29,7 @@ def interrupt(made: WiredScene, victim: str) -> Path:
     """Kill a process in mid-transfer, wait until all has ended, and return the part that is left."""
     made.wire.faults = [Fault(Harm.HOLD, LATE)]
     made.start_and_hold()
+    made.wait_until_midway(KEPT_BYTES)  # what was sent may not be written yet
     made.victim(victim).kill()
     made.wire.release()
     made.status()
