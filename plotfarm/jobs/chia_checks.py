@@ -10,15 +10,13 @@ from plotfarm.base.units import DAY_SECONDS
 from plotfarm.jobs.stock import Stock
 from plotfarm.notify.checks import Check, check
 
-_DIFFERENCE, _NOT_LISTED, _UNREADABLE = "chia_difference", "chia_not_listed", "chia_unreadable"
-
 
 def checks_of_chia(config: Config, stock: Stock) -> list[Check]:
     """Compare the drives with what Chia farms. A host without Chia has nothing to compare."""
     from plotfarm.chia.settings import log_path
 
     if not log_path(config.chia).exists():
-        return [check([_DIFFERENCE, _NOT_LISTED, _UNREADABLE], [])]
+        return [check(["chia_difference", "chia_not_listed", "chia_unreadable"], [])]
     return [*_by_its_log(config, stock), *_by_its_configuration(config, stock)]
 
 
@@ -34,9 +32,9 @@ def _by_its_log(config: Config, stock: Stock) -> list[Check]:
     said = farmed(log_path(config.chia))
     if isinstance(said, Unreadable):
         facts = {"why": said.why, "remedy": said.remedy}
-        return [check([_UNREADABLE], [Condition(_UNREADABLE, "chia", Severity.WARNING, facts)])]
+        return [check(["chia_unreadable"], [Condition("chia_unreadable", "chia", Severity.WARNING, facts)])]
 
-    readable = check([_UNREADABLE], [])
+    readable = check(["chia_unreadable"], [])
     counts = [reading.plot_files for reading in stock.readings.values()]
     if None in counts or is_silent(said, config.chia, time.time()):
         return [readable]
@@ -45,8 +43,8 @@ def _by_its_log(config: Config, stock: Stock) -> list[Check]:
     found = []
     if abs(on_drives - said.plots) > config.watch.chia_difference:
         numbers = {"on_drives": on_drives, "farmed": said.plots}
-        found.append(Condition(_DIFFERENCE, "plots", Severity.WARNING, numbers, repeat_seconds=DAY_SECONDS))
-    return [readable, check([_DIFFERENCE], found)]
+        found.append(Condition("chia_difference", "plots", Severity.WARNING, numbers, repeat_seconds=DAY_SECONDS))
+    return [readable, check(["chia_difference"], found)]
 
 
 def _by_its_configuration(config: Config, stock: Stock) -> list[Check]:
@@ -61,5 +59,5 @@ def _by_its_configuration(config: Config, stock: Stock) -> list[Check]:
     found = []
     if missing := not_listed(places, listed.directories, listed.recursive):
         about = {"mountpoints": ", ".join(missing)}
-        found.append(Condition(_NOT_LISTED, "drives", Severity.WARNING, about, repeat_seconds=DAY_SECONDS))
-    return [check([_NOT_LISTED], found)]
+        found.append(Condition("chia_not_listed", "drives", Severity.WARNING, about, repeat_seconds=DAY_SECONDS))
+    return [check(["chia_not_listed"], found)]

@@ -456,8 +456,12 @@ def told_by_jobs(directory):
     (directory / "config").mkdir()
     (directory / "config" / "config.yaml").write_text("harvester: {plot_directories: [/plots]}")
     teller, book, told = Teller(config, state.database), AlertBook(state.database), []
-    for line in ("", "2024-01-04T21:12:29.000 harvester chia.harvester.harvester: INFO     1 plots were eligible for "
-                 "farming 3e2c94e2d1... Found 0 proofs. Time: 0.26 s. Total 365 plots\n"):  # fmt: skip
+    farming = (
+        "{}.000 harvester chia.harvester.harvester: INFO     1 plots were eligible for farming 3e2c94e2d1... "
+        "Found 0 proofs. Time: 0.26 s. Total 365 plots\n"
+    )
+    now = time.strftime("%Y-%m-%dT%H:%M:%S")
+    for line in ("", farming.format("2024-01-04T21:12:29"), farming.format(now)):
         chia_log.write_text(line)
         look_after(config, state, Stock(choice, readings), teller, with_health=True)
         told += [one.condition for one in book.standing().values()]
