@@ -204,6 +204,7 @@ class DriveStorage:
             if transfer.outcome is not TransferOutcome.FAILED
         }
         perhaps = self._state.publishing(offer.name)
+        taken = {arrival.identity for arrival in view.arrivals}
         for reading in view.readings:
             drive = reading.drive
             is_recorded = drive.mountpoint in places or drive.identity in perhaps
@@ -215,7 +216,7 @@ class DriveStorage:
             if reading.problem:
                 detail = f"it may be stored on {drive.name}, which cannot be asked now: {reading.problem}"
                 return _refused(Refusal.DRIVE_SILENT, detail)
-            if offer.name not in reading.found and drive.identity not in {each.identity for each in view.arrivals}:
+            if offer.name not in reading.found and drive.identity not in taken:
                 self._state.forget_publishing(offer.name, drive.identity)  # it is not there, and nobody publishes
         return None
 
@@ -340,8 +341,7 @@ class DriveStorage:
                 self._noted.add((offer.name, identity))
 
             case NotPublished():
-                self._state.forget_publishing(offer.name, identity)
-                self._noted.discard((offer.name, identity))
+                self._end_publishing(offer.name, identity)
 
             case QuarantineDrive():
                 drive = self._drives[identity]
@@ -359,14 +359,13 @@ class DriveStorage:
                 if effect.segments:  # none if it only got another name
                     ended = replace(ended, digest=plot_hash(effect.segments), segments=" ".join(effect.segments))
                 self._state.record_transfer(ended)
-                self._state.forget_publishing(offer.name, identity)
-                self._noted.discard((offer.name, identity))
+                self._end_publishing(offer.name, identity)
 
             case RecordFailed():
                 _LOG.error("Failed: %s: %s", offer.name, effect.detail)
                 # A note of an earlier attempt stays: this one may have failed because the drive is away.
                 if (offer.name, identity) in self._noted and effect.failure not in _MAY_BE_STORED:
-                    self._state.forget_publishing(offer.name, identity)
+                    self._end_publishing(offer.name, identity)
                 self._noted.discard((offer.name, identity))
                 ended = self._transfer(offer, seconds)
                 ended = replace(ended, reason=effect.failure.value, detail=text(effect.detail))
@@ -374,6 +373,11 @@ class DriveStorage:
 
             case RemoveOtherParts():
                 self._remove_other_parts(effect.plot)
+
+    def _end_publishing(self, plot: str, identity: str) -> None:
+        """Forget that the plot may be on the drive: how that ended is known."""
+        self._state.forget_publishing(plot, identity)
+        self._noted.discard((plot, identity))
 
     def _transfer(self, offer: Offer, seconds: float) -> Transfer:
         """Return what is known of a transfer that has just ended, however it did."""

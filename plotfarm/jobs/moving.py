@@ -6,6 +6,7 @@ import os
 import time
 
 from plotfarm.base.state import State
+from plotfarm.jobs.restored_times import note_time
 from plotfarm.plots.plotfile import PlotFile
 from plotfarm.transfer.effects import RecordEffect, RefusedPlacement
 from plotfarm.transfer.messages import Offer
@@ -81,15 +82,9 @@ class Moving:
                 self.record(said.effect)
                 self._mover.recorded()
             case TimeNote():
-                self._note_time(said)
+                note_time(self._state, said)
                 self._mover.recorded()
         return None
-
-    def _note_time(self, note: TimeNote) -> None:
-        if note.new is None:
-            self._state.forget_time(str(note.path))
-        else:
-            self._state.remember_time(str(note.path), note.old, note.new)
 
     def record(self, effect: RecordEffect) -> None:
         """Have the host remember something of this move."""

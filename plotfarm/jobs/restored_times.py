@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plotfarm.base.state import State
+
+if TYPE_CHECKING:
+    from plotfarm.transfer.stream import TimeNote
+
+
+def note_time(state: State, note: TimeNote) -> None:
+    """Put on record what a process says of its source's time."""
+    if note.new is None:
+        state.forget_time(str(note.path))
+    else:
+        state.remember_time(str(note.path), note.old, note.new)
 
 
 def restore_times(state: State) -> None:

@@ -17,6 +17,7 @@ from plotfarm.base.units import format_bytes
 from plotfarm.drives.smart.disks import spinning_disk
 from plotfarm.jobs.dispatch import Berth, Dispatch, Job, NoNasTakesIt
 from plotfarm.jobs.finished_plots import FinishedPlots
+from plotfarm.jobs.restored_times import note_time
 from plotfarm.jobs.sending import Sending
 from plotfarm.plots.names import escaped
 from plotfarm.plots.plotfile import Candidate, PlotFile, PlotFileError
@@ -225,19 +226,13 @@ class SendingRun:
         """Take what a stream says, and see to it."""
         said = sending.berth.stream.receive()
         if isinstance(said, TimeNote):
-            self._note_time(sending.berth.stream, said)
+            note_time(self._state, said)
+            sending.berth.stream.noted()
         elif isinstance(said, OnTheWay):
             sending.update(said)
             self._bars.update(sending.plot.name, sending.done)
         else:
             self._see_to(sending, said)
-
-    def _note_time(self, stream: Stream, note: TimeNote) -> None:
-        if note.new is None:
-            self._state.forget_time(str(note.path))
-        else:
-            self._state.remember_time(str(note.path), note.old, note.new)
-        stream.noted()
 
     def _see_to(self, sending: Sending, end: End) -> None:
         """Do what the end of a plot's journey asks for."""

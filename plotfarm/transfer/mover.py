@@ -34,8 +34,8 @@ from plotfarm.transfer.outcomes import Delivered, Failed, Failure
 from plotfarm.transfer.pace import Pace, rester
 from plotfarm.transfer.pour import Stream, file_filler, pour, reporter
 from plotfarm.transfer.publish import Verify
-from plotfarm.transfer.source import Source, TimeNotes
-from plotfarm.transfer.stream import Log, TimeNote, log_through
+from plotfarm.transfer.source import Source
+from plotfarm.transfer.stream import Log, RelayedNotes, TimeNote, log_through
 from plotfarm.transfer.worker import Endpoint, Worker, WorkerGone
 
 
@@ -63,11 +63,6 @@ class ToRecord:
     """An effect that the run carries out: something is to be remembered."""
 
     effect: RecordEffect
-
-
-@dataclass(frozen=True)
-class _Recorded:
-    """What was to be remembered is."""
 
 
 class Mover:
@@ -101,10 +96,7 @@ class Mover:
 
     def recorded(self) -> None:
         """Tell the process that what it wanted to be remembered is on record."""
-        try:
-            self._worker.endpoint.send(_Recorded())
-        except WorkerGone:
-            return  # which `receive` will tell
+        self._worker.endpoint.noted()
 
     def end(self) -> None:
         """End the process, whatever it is doing; one that hangs with a drive stays behind with its locks."""
@@ -115,7 +107,7 @@ def _serve(order: Order, endpoint: Endpoint) -> None:
     """Be the process: make the move and say what came of it."""
     log_through(endpoint)
     report = reporter(lambda done: endpoint.send(Advanced(done)))
-    source = Source(order.source, order.path, order.load.segment_bytes, _Notes(endpoint), report)
+    source = Source(order.source, order.path, order.load.segment_bytes, RelayedNotes(endpoint), report)
     disk = Disk(order.site, order.load.segment_bytes, report)
     hands = _Hands(order, source, disk, endpoint, report)
     try:
@@ -125,27 +117,6 @@ def _serve(order: Order, endpoint: Endpoint) -> None:
     except Exception as error:  # a bug: the run says so, and both files stay
         outcome = Failed(Failure.INTERNAL, f"unexpected {type(error).__name__}: {error}", order.placement.drive)
     endpoint.send(outcome)
-
-
-class _Notes(TimeNotes):
-    """Has the run remember a source's time."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-
-    def remember(self, path: Path, old: int, new: int) -> None:
-        """Have it remembered, and wait until it is."""
-        _have_recorded(self._endpoint, TimeNote(path, old, new))
-
-    def forget(self, path: Path) -> None:
-        """Have it forgotten."""
-        _have_recorded(self._endpoint, TimeNote(path))
-
-
-def _have_recorded(endpoint: Endpoint, what: ToRecord | TimeNote) -> None:
-    endpoint.send(what)
-    answer, _ = endpoint.receive()
-    assert isinstance(answer, _Recorded)
 
 
 class _Hands:
@@ -174,7 +145,7 @@ class _Hands:
             case SourceEffect():
                 return self._source.carry_out(effect)
             case RecordEffect():
-                return _have_recorded(self._endpoint, ToRecord(effect))
+                return self._endpoint.have_noted(ToRecord(effect))
         raise TypeError(f"nobody carries out {type(effect).__name__}")
 
     def _copy(self, effect: Copy) -> tuple[str, ...]:

@@ -61,11 +61,6 @@ class _Deliver:
     wanted: Wanted
 
 
-@dataclass(frozen=True)
-class _Noted:
-    """A TimeNote is on record."""
-
-
 # ---- What the stream says ---------------------------------------------------------------------------
 
 
@@ -170,8 +165,7 @@ class Stream:
 
     def noted(self) -> None:
         """Tell the stream that its TimeNote is on record."""
-        with contextlib.suppress(WorkerGone):
-            self._worker.endpoint.send(_Noted())
+        self._worker.endpoint.noted()
 
     def _send(self, request: object, descriptor: int | None = None) -> None:
         self.is_busy = True
@@ -200,7 +194,22 @@ class Stream:
         self._worker.end()
 
 
-class _Server(Observer, TimeNotes):
+class RelayedNotes(TimeNotes):
+    """Has the run remember a source's time, since only it has the database open."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+
+    def remember(self, path: Path, old: int, new: int) -> None:
+        """Have the run remember the source's own time, and wait until it has."""
+        self._endpoint.have_noted(TimeNote(path, old, new))
+
+    def forget(self, path: Path) -> None:
+        """Have the run forget it."""
+        self._endpoint.have_noted(TimeNote(path))
+
+
+class _Server(Observer):
     """The child's side: does one thing after the other, and keeps the session alive in between."""
 
     def __init__(self, open_session: SessionOpener, end_listeners: Callable[[], None], endpoint: Endpoint) -> None:
@@ -256,7 +265,8 @@ class _Server(Observer, TimeNotes):
 
     def _deliver(self, sender: Sender, request: _Deliver, descriptor: int) -> Outcome:
         try:
-            source = Source(descriptor, request.path, request.wanted.segment_bytes, self, self._read_on)
+            notes = RelayedNotes(self._endpoint)
+            source = Source(descriptor, request.path, request.wanted.segment_bytes, notes, self._read_on)
         except SourceError:
             os.close(descriptor)
             raise
@@ -293,19 +303,6 @@ class _Server(Observer, TimeNotes):
     def began(self, drive: str, offset: int) -> None:
         """Report where the plot goes."""
         self._endpoint.send(Began(drive, offset))
-
-    def remember(self, path: Path, old: int, new: int) -> None:
-        """Have the run remember the source's own time, and wait until it has."""
-        self._note(TimeNote(path, old, new))
-
-    def forget(self, path: Path) -> None:
-        """Have the run forget it."""
-        self._note(TimeNote(path))
-
-    def _note(self, note: TimeNote) -> None:
-        self._endpoint.send(note)
-        answer, _ = self._endpoint.receive()
-        assert isinstance(answer, _Noted)
 
 
 @contextlib.contextmanager

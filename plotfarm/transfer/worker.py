@@ -29,6 +29,10 @@ class WorkerGone(Exception):
     """The other process has ended, or was ended."""
 
 
+class _Noted:
+    """What the other process was to note is noted."""
+
+
 class Endpoint:
     """One end of the socket between parent and child: Python values, and now and then a descriptor.
 
@@ -63,6 +67,17 @@ class Endpoint:
         if not data:
             raise WorkerGone
         return pickle.loads(data), (descriptors[0] if descriptors else None)  # noqa: S301 - from our own fork
+
+    def have_noted(self, value: object) -> None:
+        """Send what the other process is to note, and wait until it says `noted`; WorkerGone if it is gone."""
+        self.send(value)
+        answer, _ = self.receive()
+        assert isinstance(answer, _Noted)
+
+    def noted(self) -> None:
+        """Say that what the other process wanted noted is; that it is gone is for `receive` to tell."""
+        with contextlib.suppress(WorkerGone):
+            self.send(_Noted())
 
     def close(self) -> None:
         """Close this end."""
