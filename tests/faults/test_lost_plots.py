@@ -206,7 +206,9 @@ def test_a_power_cut_when_the_source_is_about_to_go_never_costs_the_plot(
     kind: Kind, tmp_path: Path, mounting: None
 ) -> None:
     about_to_go = Rule(["unlink"], "*/plots/*.plot", Action.STOP)
-    with mounted_wired_plot(tmp_path, kind, rules=[about_to_go]) as (made, drives):
+    # The session has to outlast the copies that are made while one of its ends stands still.
+    patient = {"transfer__silence_seconds": 60, "transfer__stall_seconds": 60}
+    with mounted_wired_plot(tmp_path, kind, rules=[about_to_go], **patient) as (made, drives):
         made.start()
         (stopped, *_) = wait_for(made.stopped, "nobody removes the source", made)
         copies = [tmp_path / "after" / drive.place.name for drive in drives]
