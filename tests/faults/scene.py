@@ -23,6 +23,7 @@ from tests.faults import auditor
 
 # Short limits: a fault is noticed in seconds. The beat leaves room for a busy machine.
 LIMITS = {"transfer.beat_seconds": 0.2, "transfer.silence_seconds": 2, "transfer.stall_seconds": 2.5}
+PATIENT = {"transfer.silence_seconds": 12, "transfer.stall_seconds": 15}  # nothing is broken any more
 REST_SECONDS = 25.0  # by then everything must have ended by itself, on a busy machine too
 Found = TypeVar("Found")
 
@@ -148,7 +149,13 @@ class Scene:
         assert violations == [], "\n".join([*violations, self.logs()])
 
     def finish(self, tries: int = 1) -> None:
-        """Let the next run finish the work and audit the outcome."""
+        """Let the next run finish the work and audit the outcome.
+
+        The short limits have done their work. A busy machine is slower than they allow, and that is no fault.
+        """
+        for side in (self.farm.plotter, self.farm.nas):
+            side.change(PATIENT)
+
         for _ in range(tries):
             done = self.run_again()
             if done.returncode == 0:
