@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 
 from plotfarm.base.condition import Condition
 from plotfarm.base.text import one_line
-from plotfarm.plots import formats
 from plotfarm.reports import frame, reasons, values
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
 from plotfarm.reports.frame import Cell
@@ -151,10 +150,7 @@ def _drive(facts: FarmFacts, drive: DriveFacts) -> dict[str, object]:
 
 
 def _by_kind(counts: Mapping[tuple[str, int], int]) -> list[dict[str, object]]:
-    return [
-        {"kind": kind, "k": k or None, "plots": count, "is_counted": formats.named(kind).entry.is_plot}
-        for (kind, k), count in sorted(counts.items())
-    ]
+    return [{"kind": kind, "k": k or None, "plots": count} for (kind, k), count in sorted(counts.items())]
 
 
 def _pair(name: str, value: float | str | None, shown: Shown) -> dict[str, object]:

@@ -167,13 +167,11 @@ def _ink(line: str, ink: str, colour: bool) -> str:
 def _past(transfer: Transfer) -> dict[str, Any]:
     """Return the facts of a transfer that ended; `result`: how, or why it failed."""
     facts = asdict(transfer)
-    del facts["outcome"], facts["reason"]
-    return {
-        **facts,
-        "finished": iso(transfer.finished),
-        "segments": transfer.segments.split(),
-        "result": transfer.ending,
-    }
+    facts["finished"] = iso(transfer.finished)
+    facts["segments"] = transfer.segments.split()
+    facts["outcome"] = transfer.ending
+    del facts["reason"]
+    return {"result" if name == "outcome" else name: value for name, value in facts.items()}
 
 
 def as_json(status: Status) -> str:

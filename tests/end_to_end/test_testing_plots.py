@@ -39,7 +39,7 @@ def report(farm: Farm, *arguments: str) -> str:
 def test_a_testing_plot_is_marked_and_in_no_number(tried: Farm) -> None:
     facts = json.loads(report(tried, "-pr", "--json"))
     assert (facts["plots"], facts["testing_plots"]) == (0, 1)
-    assert facts["plots_by_kind"] == [{"kind": "testing", "k": 32, "plots": 1, "is_counted": False}]
+    assert facts["plots_by_kind"] == [{"kind": "testing", "k": 32, "plots": 1}]
     assert (facts["plots_last_24_hours"], facts["bytes_last_24_hours"], facts["recorded_since"]) == (None, None, None)
     assert facts["maximum_plots"] == facts["room_plots"]
     assert facts["plot_bytes"] > 100 * SIZE, "the size to plan with is that of a plot"

@@ -278,9 +278,9 @@ def test_testing_plots_are_marked_and_in_no_number():
     document, plain = json.loads(as_json(tried)), json.loads(as_json(before))
     assert document["testing_plots"] == 3
     assert [one["testing_plots"] for one in document["plot_drives"] if one["testing_plots"]] == [2, 1]
-    assert [one for one in document["plots_by_kind"] if not one["is_counted"]] == [
-        {"kind": "testing", "k": None, "plots": 2, "is_counted": False},
-        {"kind": "testing", "k": 32, "plots": 1, "is_counted": False},
+    assert [one for one in document["plots_by_kind"] if one["kind"] == "testing"] == [
+        {"kind": "testing", "k": None, "plots": 2},
+        {"kind": "testing", "k": 32, "plots": 1},
     ]
     for name in ("plots", "maximum_plots", "room_plots", "plots_per_hour", "bytes_per_day", "days_to_fill"):
         assert document[name] == plain[name]
@@ -296,7 +296,7 @@ def test_json_has_the_same_facts_in_units_for_machines():
     assert document["plots_why"] == "not counted: drive20 (not mounted)"
     assert document["chia_plots_why"] is None
     assert document["current_drive"]["celsius"] == 24
-    assert {"kind": "bladebit", "k": 32, "plots": 20, "is_counted": True} in document["plots_by_kind"]
+    assert {"kind": "bladebit", "k": 32, "plots": 20} in document["plots_by_kind"]
     assert document["standing"][0]["kind"] == "missing"
     gone = document["plot_drives"][20]
     assert (gone["plots"], gone["total_bytes"], gone["plots_why"]) == (None, None, "not mounted")
