@@ -10,14 +10,17 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from plotfarm.base.text import one_line
+from plotfarm.chia.farm_log import Unreadable
 
 _MOST_BYTES = 16 * 2**20  # of one answer
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,15 @@ class ServiceAddress:
     key: Path
     authority: Path | None
     timeout_seconds: float = 10.0  # for all questions together
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """What to do if a service cannot be asked."""
+
+    refused: str  # it answers, but not as it should
+    silent: str  # it does not answer
+    certificate: str  # it cannot be read, or is not taken
 
 
 class Refused(Exception):
@@ -51,7 +63,7 @@ class Connection:
             self._context.verify_mode = ssl.CERT_NONE
         self._context.load_cert_chain(address.certificate, address.key)
 
-    def ask(self, what: str, parameters: Mapping[str, object]) -> dict[str, Any]:
+    def ask(self, what: str, parameters: Mapping[str, object], most_bytes: int = _MOST_BYTES) -> dict[str, Any]:
         """Return the answer to one question; Refused, OSError or HTTPException if there is none."""
         connection = http.client.HTTPSConnection(
             self._address.host, self._address.port, timeout=self._left(), context=self._context
@@ -62,7 +74,7 @@ class Connection:
             data = b""
             while piece := answer.read1(65536):
                 data += piece
-                if len(data) > _MOST_BYTES:
+                if len(data) > most_bytes:
                     raise Refused(f"its answer to {what} has no end")
                 self._left()
         finally:
@@ -76,6 +88,30 @@ class Connection:
         if left <= 0:
             raise TimeoutError
         return left
+
+
+def answered(
+    address: ServiceAddress, questions: Callable[[Connection], Answer], remedies: Remedies
+) -> Answer | Unreadable:
+    """Return what the questions to a service find out, or why nothing."""
+    try:
+        return questions(Connection(address))
+    except Refused as error:
+        return Unreadable(str(error), remedies.refused)
+    except ssl.SSLError as error:
+        return Unreadable(
+            f"no encrypted connection with it: {one_line(error.reason or 'refused')}", remedies.certificate
+        )
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            return Unreadable(f"{error.filename or 'the certificate'}: {error.strerror}", remedies.certificate)
+        return Unreadable(f"{address.host}:{address.port} cannot be asked: {_reason(error)}", remedies.silent)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return one_line((error.strerror if isinstance(error, OSError) else None) or type(error).__name__)
 
 
 def checked(what: str, data: bytes) -> dict[str, Any]:

@@ -67,9 +67,7 @@ class Inventory:
     def remember_counts(self, counts: Mapping[str, Mapping[str, Any]], now: float) -> None:
         """Take in what drives.counting counted at `now`, by identities; what was not counted changes nothing."""
         news = {
-            identity: HeaderNews(
-                sum(files for *_, files in count["counts"]), count["plot_bytes"], count["learnt"], count["gone"]
-            )
+            identity: HeaderNews(count["plot_files"], count["plot_bytes"], count["learnt"], count["gone"])
             for identity, count in counts.items()
             if "counts" in count
         }

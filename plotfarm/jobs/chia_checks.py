@@ -7,29 +7,28 @@ import time
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.units import DAY_SECONDS
+from plotfarm.chia.farm_log import Farmed, Unreadable
+from plotfarm.jobs.farming import Heard, is_silent
 from plotfarm.jobs.stock import Stock
 from plotfarm.notify.checks import Check, check
 
 
-def checks_of_chia(config: Config, stock: Stock) -> list[Check]:
+def checks_of_chia(config: Config, stock: Stock, heard: Heard) -> list[Check]:
     """Compare the drives with what Chia farms. A host without Chia has nothing to compare."""
     from plotfarm.chia.settings import log_path
 
-    if not log_path(config.chia).exists():
+    if isinstance(heard.now, Unreadable) and not log_path(config.chia).exists():
         return [check(["chia_difference", "chia_not_listed", "chia_unreadable"], [])]
-    return [*_by_its_log(config, stock), *_by_its_configuration(config, stock)]
+    return [*_by_its_word(config, stock, heard.now), *_by_its_configuration(config, stock)]
 
 
-def _by_its_log(config: Config, stock: Stock) -> list[Check]:
+def _by_its_word(config: Config, stock: Stock, said: Farmed | Unreadable | None) -> list[Check]:
     """Compare the plots on the drives with those that Chia farms.
 
     What it said before it fell silent is no news: a difference is then neither raised nor over.
     """
-    from plotfarm.chia.farm_log import Unreadable, farmed
-    from plotfarm.chia.settings import log_path
-    from plotfarm.jobs.farming import is_silent
-
-    said = farmed(log_path(config.chia))
+    if said is None:
+        return []
     if isinstance(said, Unreadable):
         facts = {"why": said.why, "remedy": said.remedy}
         return [check(["chia_unreadable"], [Condition("chia_unreadable", "chia", Severity.WARNING, facts)])]
@@ -49,7 +48,6 @@ def _by_its_log(config: Config, stock: Stock) -> list[Check]:
 
 def _by_its_configuration(config: Config, stock: Stock) -> list[Check]:
     """Look whether Chia lists every drive that plots lie on."""
-    from plotfarm.chia.farm_log import Unreadable
     from plotfarm.chia.settings import not_listed, plot_directories
 
     listed = plot_directories(config.chia)

@@ -19,7 +19,7 @@ def tell_of_lost_formats(arrived: Iterable[Transfer], config: Config, state: Sta
     """Say once for each format, ever, that what arrives will not be farmed by any release of Chia."""
     for transfer in arrived:
         form = formats.named(transfer.kind)
-        if form.entry.is_farmed or not state.is_said_first(f"{form} is not farmed"):
+        if form.entry.is_farmed or not form.entry.is_plot or not state.is_said_first(f"{form} is not farmed"):
             continue
         from plotfarm.reports import mails
 

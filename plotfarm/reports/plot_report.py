@@ -92,6 +92,7 @@ def _farm(facts: FarmFacts) -> dict[str, object]:
     silent = facts.chia_said is not None and facts.chia_said.is_silent
     return {
         **_pair("plots", plots, farm.plots),
+        "testing_plots": facts.testing_plots,
         **_pair("chia_plots", None if silent else _number(facts.chia_plots), farm.chia_plots),
         **_pair("chia_bytes", None if silent else _number(facts.chia_bytes), farm.chia_tib),
         "chia_said": iso(facts.chia_said.time) if facts.chia_said else None,
@@ -140,6 +141,7 @@ def _drive(facts: FarmFacts, drive: DriveFacts) -> dict[str, object]:
         "free_bytes": verdict.free_bytes if here else None,
         "room_plots": verdict.room_plots if here else None,
         **_pair("plots", drive.plots, shown.plots),
+        "testing_plots": drive.testing_plots if drive.counts is not None else None,
         "plots_by_kind": _by_kind(drive.counts or {}),
         "plot_bytes": drive.plot_bytes if drive.counts is not None else None,
         **_pair("celsius", health.celsius if health and shown.celsius.is_known else None, shown.celsius),

@@ -11,6 +11,7 @@ from plotfarm.base.state import Transfer
 from plotfarm.base.text import one_line
 from plotfarm.base.units import format_bytes, format_duration, format_speed
 from plotfarm.drives.speed import Speed
+from plotfarm.plots.formats import named
 from plotfarm.plots.names import escaped
 from plotfarm.reports.plot_report import iso
 
@@ -144,7 +145,8 @@ def _speed_line(drive: str, speed: Speed, colour: bool) -> str:
 
 def _past_line(transfer: Transfer, now: float, colour: bool) -> str:
     ago = format_duration(max(0.0, now - transfer.finished))
-    start = f"  {ago:>9} ago  {_short(transfer.plot)}"
+    mark = "" if named(transfer.kind).entry.is_plot else " (testing plot)"
+    start = f"  {ago:>9} ago  {_short(transfer.plot)}{mark}"
     if not transfer.target:
         return _ink(f"{start}  {one_line(escaped(transfer.ending))}", _RED, colour)
     rate = f", {format_speed(transfer.bytes, transfer.seconds)}" if transfer.seconds > 0 else ""
@@ -165,13 +167,11 @@ def _ink(line: str, ink: str, colour: bool) -> str:
 def _past(transfer: Transfer) -> dict[str, Any]:
     """Return the facts of a transfer that ended; `result`: how, or why it failed."""
     facts = asdict(transfer)
-    del facts["outcome"], facts["reason"]
-    return {
-        **facts,
-        "finished": iso(transfer.finished),
-        "segments": transfer.segments.split(),
-        "result": transfer.ending,
-    }
+    facts["finished"] = iso(transfer.finished)
+    facts["segments"] = transfer.segments.split()
+    facts["outcome"] = transfer.ending
+    del facts["reason"]
+    return {"result" if name == "outcome" else name: value for name, value in facts.items()}
 
 
 def as_json(status: Status) -> str:

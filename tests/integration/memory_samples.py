@@ -135,7 +135,7 @@ def _fill_messages(state: State) -> None:
 
 def readings(state: State) -> dict[str, object]:
     """Return all that is ever read of a host's memory, by a name for each. `time.time` must say NOW."""
-    health = HealthRecords(state.database)
+    health, book = HealthRecords(state.database), CoinBook(state.database)
     return {
         "received": state.received_bytes("plotter1"),
         "publishing": state.publishing(PLOT),
@@ -165,6 +165,7 @@ def readings(state: State) -> dict[str, object]:
         "outbox": [(row, Outbox(state.database).message(row)) for row in Outbox(state.database).due(NOW + 120)],
         "messages": state.database.rows("SELECT * FROM outbox, messages WHERE messages.id = message"),
         "transfers": state.transfers(),
+        "place": (book.place(LOG), book.knows_wallet(), book.last_balance(), book.children("b1" * 32)),
         **reports(state),
     }
 
@@ -182,5 +183,4 @@ def reports(state: State) -> dict[str, str]:
         "coins": coin_words.as_text(facts, False),
         "coins as JSON": coin_words.as_json(facts),
         "coins as CSV": coin_words.as_csv(facts),
-        "place": repr((book.place(LOG), book.knows_wallet(), book.last_balance(), book.children("b1" * 32))),
     }

@@ -35,6 +35,7 @@ from plotfarm.base.config.sections import Chia, Coins, Config, Drives, Email, Lo
 from plotfarm.base.memory_trouble import Trouble as MemoryTrouble
 from plotfarm.base.secret import Secret
 from plotfarm.base.state import Room, State, Transfer, TransferOutcome
+from plotfarm.base.units import format_bytes
 from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.log_reader import Place, Read, read_new
@@ -186,6 +187,8 @@ MESSAGES = {
     "first drive": lambda: changed(farm(), was=""),
     "one plot": lambda: mails.plots_received("nas", [received(1)]),
     "three plots": lambda: mails.plots_received("nas", [received(number) for number in range(3)]),
+    "a plot and a testing plot": lambda: mails.plots_received("nas", [received(1), received(2, is_testing=True)]),
+    "three testing plots": lambda: mails.plots_received("nas", [received(n, is_testing=True) for n in range(3)]),
     "two hundred plots": lambda: mails.plots_received("nas", [received(number) for number in range(200)]),
     "alert": lambda: mails.alert("nas", [MISSING], [], NOW),
     "alerts": lambda: mails.alert("nas", [MISSING, HOT, FAILING], [condition("no_smart", 3), HOT], NOW),
@@ -337,6 +340,16 @@ def test_one_received_plot_has_its_facts():
     assert message.short.endswith("in /mnt/enclosure0/front/column3/drive22")
     assert rows["Size"] == "101.4 GiB"
     assert rows["From"] == "chiaplot01"
+
+
+def test_testing_plots_that_arrive_are_told_and_not_counted():
+    mixed = [received(1), received(2, is_testing=True, bytes=5), received(3)]
+    message = mails.plots_received("chianas01", mixed)
+    assert message.subject == "chianas01: 2 plots and 1 testing plot received"
+    assert f"received, {format_bytes(2 * K32)}" in message.short
+    assert message.text.count("(a testing plot: not counted)") == 1
+    only = mails.plots_received("chianas01", [received(1, is_testing=True)])
+    assert only.subject.endswith("(a testing plot: not counted)")
 
 
 def test_many_received_plots_are_one_message():

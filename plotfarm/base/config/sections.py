@@ -110,6 +110,8 @@ class Chia:
     home: str = "~/.chia/mainnet"  # ~ is for the chia room to follow
     log: str = ""  # a path; "": log/debug.log in `home`
     silent_minutes: float = field(default=15.0, metadata={"minimum": 0})  # longer silence: it does not farm; 0: never
+    harvester: str = field(default="auto", metadata={"choices": ("auto", "never")})  # is it asked if the log is silent?
+    harvester_port: int = field(default=8560, metadata={"minimum": 1})  # of its RPC, on this host
 
 
 @dataclass(frozen=True)
