@@ -90,7 +90,10 @@ def _coins(wallet: Connection, known: Container[str]) -> tuple[list[WalletCoin],
     return coins, _HIGHEST  # it goes on for ever: nothing is said of what is not there
 
 
-_CERTIFICATE = "set wallet_certificate and wallet_key in [coins]; this user must be able to read both"
+_CERTIFICATE = (
+    "set wallet_certificate, wallet_key and wallet_authority in [coins] (Chia's config/ssl/ca/private_ca.crt); "
+    "this user must be able to read all three"
+)
 
 
 def _reason(error: Exception) -> str:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plotfarm.base.condition import Severity
+from plotfarm.base.config.mailboxes import Mailbox, parse_mailbox
 from plotfarm.base.config.sections import Config, Email, Notifications, Pushbullet, Sms
 from plotfarm.base.secret import Secret
 from plotfarm.notify.channels import Problem, Result, configured_channels
@@ -231,7 +232,7 @@ def test_the_sender_is_the_user_at_this_host_where_none_is_configured(monkeypatc
 @given(st.text(), st.text(), st.text())
 def test_any_message_makes_a_mail_with_the_headers_that_it_should_have(subject, text, html):
     message = Message("alert", Severity.CRITICAL, subject, "s", text, html)
-    raw = compose(message, "nas@example.org", [FARMER]).as_bytes()
+    raw = compose(message, Mailbox("nas", "example.org"), [parse_mailbox(FARMER)]).as_bytes()
     head = raw.partition(b"\r\n\r\n")[0]
     names = [line.partition(b":")[0] for line in head.split(b"\r\n") if not line.startswith((b" ", b"\t"))]
     expected = {b"From", b"To", b"Subject", b"Date", b"Message-ID", b"Auto-Submitted", b"X-Priority", b"MIME-Version"}

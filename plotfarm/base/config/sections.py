@@ -58,11 +58,12 @@ class Email:
     """`[email]`: how mail is sent."""
 
     sender: str = ""  # "": USER@HOST
-    recipients: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = field(default=(), metadata={"quoted": True})
     method: str = field(default="smtp", metadata={"choices": ("smtp", "sendmail")})
     host: str = "localhost"
     port: int = field(default=0, metadata={"minimum": 0})  # 0: 465 for tls, 587 for starttls, 25 for none
     security: str = field(default="starttls", metadata={"choices": ("none", "starttls", "tls")})
+    allow_plain: bool = False  # True: the password may go as clear text to a host that is not this one
     certificates: str = ""  # a file or directory of trusted CAs; "": those of the system
     user: str = ""
     password: Secret = _NOT_SET
@@ -125,6 +126,7 @@ class Coins:
     wallet_port: int = field(default=9256, metadata={"minimum": 1})
     wallet_certificate: str = ""  # "": config/ssl/wallet/private_wallet.crt in [chia] home
     wallet_key: str = ""  # "": likewise, .key
+    wallet_authority: str = ""  # "": ../ca/private_ca.crt, from where the certificate is
 
 
 @dataclass(frozen=True)

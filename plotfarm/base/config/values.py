@@ -131,8 +131,16 @@ def _read_strings(text: str, metadata: Mapping[str, object]) -> tuple[str, ...]:
         return _read_words(text, metadata)
     if metadata.get("lines"):
         return _read_lines(text, metadata)
+    if metadata.get("quoted"):
+        return _read_quoted(text)
     items = _read_texts(text, metadata)
     return tuple(_read_text(item, metadata) for item in items) if "choices" in metadata else items
+
+
+def _read_quoted(text: str) -> tuple[str, ...]:
+    """Return the items of a list in which a comma between quotation marks divides nothing: "Doe, Jo" <jo@e.org>."""
+    items = (item.strip() for item in re.findall(r'(?:"[^"\n]*"|[^,\n])+', text))
+    return tuple(dict.fromkeys(item for item in items if item))
 
 
 def _read_secret(text: str, metadata: Mapping[str, object]) -> Secret:
