@@ -8,11 +8,12 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plotfarm.base.condition import Severity
-from plotfarm.base.config.mailboxes import Mailbox, parse_mailbox
+from plotfarm.base.config import loader
+from plotfarm.base.config.mailboxes import Mailbox, is_mailbox, parse_mailbox
 from plotfarm.base.config.sections import Config, Email, Notifications, Pushbullet, Sms
 from plotfarm.base.secret import Secret
 from plotfarm.notify.channels import Problem, Result, configured_channels
@@ -246,3 +247,40 @@ def test_nothing_is_sent_to_nobody():
     assert list(EmailChannel(Email(recipients=(FARMER,), host="no-such-host.invalid"), 1.0).send(
         Message("test", Severity.INFO, "s", "s", "t"), []
     )) == []  # fmt: skip
+
+
+# ---- Addresses: what the configuration accepts can be sent to ----
+
+_ADDRESSES = st.one_of(
+    st.text(max_size=30),
+    st.builds(
+        lambda name, local, domain: f"{name}{local}@{domain}",
+        st.sampled_from(["", "Jo ", '"a, b" ', "\N{LATIN SMALL LETTER O WITH DIAERESIS} <", "<", "Jo <"]),
+        st.text(max_size=8),
+        st.one_of(st.text(max_size=8), st.sampled_from(["e.org", "e.org>", "[127.0.0.1]", "b\xfccher.example>"])),
+    ),
+)
+
+
+@given(_ADDRESSES)
+@example("a\N{LATIN SMALL LETTER A WITH DIAERESIS}@example.org")
+@example('"Doe, Jo" <jo@example.org>')
+@example("Jo <jo@b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example>")
+def test_what_the_configuration_accepts_as_an_address_is_one_when_a_mail_is_sent(text):
+    if not is_mailbox(text):
+        return
+    mailbox = parse_mailbox(text)
+    assert mailbox.domain.isascii()
+    assert text.isprintable()
+    mail = compose(Message("test", Severity.INFO, "s", "s", "t"), mailbox, [mailbox])
+    head = mail.as_bytes().partition(b"\r\n\r\n")[0]
+    assert head.count(b"\r\nTo: ") == 1
+    assert head.isascii() is not mailbox.needs_smtputf8
+    settings = replace(EVERYTHING, email=Email(sender=text, recipients=(text,)))
+    assert "email" in [channel.name for channel in configured_channels(settings)[0]]
+
+
+def test_a_list_of_recipients_may_hold_names_with_a_comma():
+    text = '[email]\nrecipients = "Doe, Jo" <jo@example.org>, b@example.org,\n  J\xf6rg <c@b\xfccher.example>\n'
+    config = loader.from_text(text, Path("/c"))
+    assert config.email.recipients == ('"Doe, Jo" <jo@example.org>', "b@example.org", "J\xf6rg <c@b\xfccher.example>")
