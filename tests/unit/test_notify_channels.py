@@ -15,7 +15,7 @@ from plotfarm.base.condition import Severity
 from plotfarm.base.config import loader
 from plotfarm.base.config.mailboxes import Mailbox, is_mailbox, parse_mailbox
 from plotfarm.base.config.sections import Config, Email, Notifications, Pushbullet, Sms
-from plotfarm.base.secret import Secret
+from plotfarm.base.secret import Secret, SecretUrl
 from plotfarm.notify.channels import Problem, Result, configured_channels
 from plotfarm.notify.channels.channel import SENT, as_text, label, one_by_one, said, without
 from plotfarm.notify.channels.email import EmailChannel, compose, default_sender
@@ -24,7 +24,7 @@ from plotfarm.notify.message import Message
 FARMER = "farmer@example.org"
 EVERYTHING = Config(
     path=Path("/etc/plot_manager/plot_manager_config"),
-    notifications=Notifications(email=True, sms=True, pb=True, services=(Secret("discord://1/2"), Secret("ntfy://x"))),
+    notifications=Notifications(email=True, sms=True, pb=True, services=(SecretUrl("discord://1/2"), SecretUrl("ntfy://x"))),
     email=Email(recipients=(FARMER, "partner@example.org")),
     sms=Sms("AC1", Secret("token"), "+12025550123", ("+12025550143",)),
     pushbullet=Pushbullet((Secret("o.one"), Secret("env:PUSHBULLET"))),
@@ -150,7 +150,7 @@ def test_a_label_needs_no_look_at_the_file_or_variable_that_holds_the_secret(mon
     ],
 )
 def test_the_label_of_a_url_names_its_kind_and_no_more(url, kind):
-    settings = replace(EVERYTHING, notifications=Notifications(services=(Secret(url),)))
+    settings = replace(EVERYTHING, notifications=Notifications(services=(SecretUrl(url),)))
     [channel], _ = configured_channels(settings)
     [name] = channel.recipients()
     assert name.split()[0] == kind
@@ -158,7 +158,7 @@ def test_the_label_of_a_url_names_its_kind_and_no_more(url, kind):
 
 
 def test_the_same_url_twice_is_told_once():
-    twice = replace(EVERYTHING, notifications=Notifications(services=(Secret("ntfy://x"), Secret("ntfy://x"))))
+    twice = replace(EVERYTHING, notifications=Notifications(services=(SecretUrl("ntfy://x"), SecretUrl("ntfy://x"))))
     assert len(configured_channels(twice)[0][0].recipients()) == 1
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plotfarm.base.secret import Secret
+from plotfarm.base.secret import Secret, SecretUrl
 
 _NOT_SET = Secret()
 _CHANNELS = ("email", "sms", "pb", "services")
@@ -43,7 +43,7 @@ class Notifications:
     per_plot: bool = False
     per_coin: bool = True
     per_coin_email: bool = True  # False: of coins all ways tell but e-mail
-    services: tuple[Secret, ...] = ()  # Apprise URLs, for anything else
+    services: tuple[SecretUrl, ...] = ()  # Apprise URLs, for anything else; each with its severities before it
     info_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
     warning_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
     critical_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})

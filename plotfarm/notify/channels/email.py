@@ -42,7 +42,7 @@ class EmailChannel:
         self._settings, self._timeout_seconds = settings, timeout_seconds
         self._sender = parse_mailbox(settings.sender or default_sender())
 
-    def recipients(self) -> Sequence[str]:
+    def recipients(self, severity: Severity | None = None) -> Sequence[str]:
         """Return the addresses."""
         return self._settings.recipients
 
