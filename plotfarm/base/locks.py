@@ -16,11 +16,15 @@ from types import TracebackType
 from typing import Any
 
 from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.text import one_line
 
 _LOG = logging.getLogger(__name__)
 
 # File systems that live on another host: flock there is a promise that not every server keeps.
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
+
+_MOST_BYTES = 65536  # of the content of a lock
+_MOST_SHOWN = 100  # characters of a value in it
 
 
 class LockBusy(PlotfarmError):
@@ -28,7 +32,9 @@ class LockBusy(PlotfarmError):
 
     def __init__(self, path: Path, holder: dict[str, Any]) -> None:
         self.holder = holder
-        who = f"process {holder['pid']} on {holder.get('host', 'this host')}" if "pid" in holder else "a process"
+        # Whoever can write to the lock may have written anything.
+        pid, host = (one_line(str(holder.get(key, "")))[:_MOST_SHOWN] for key in ("pid", "host"))
+        who = f"process {pid} on {host or 'this host'}" if pid else "a process"
         super().__init__(f"{path.name} is held by {who}")
 
 
@@ -149,8 +155,8 @@ def last_content(path: Path) -> dict[str, Any]:
 
 def _read(descriptor: int) -> dict[str, Any]:
     try:
-        content = json.loads(os.pread(descriptor, 65536, 0))
-    except ValueError:
+        content = json.loads(os.pread(descriptor, _MOST_BYTES, 0))
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -161,26 +167,31 @@ def process_started(pid: int) -> int | None:
     With the pid it names a process for ever, since pids are used again. Source: proc(5), field 22 of stat.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        # Bytes: a process gives itself any name, with any bytes in it.
+        stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def is_alive(content: dict[str, Any]) -> bool:
-    """Tell whether the process that wrote this lock content still runs on this host."""
-    return content.get("started") is not None and process_started(int(content["pid"])) == content["started"]
+    """Tell whether the process that wrote this lock content still runs on this host; False if it makes no sense."""
+    pid, started = content.get("pid"), content.get("started")
+    if type(pid) is not int or type(started) is not int:
+        return False
+    return process_started(pid) == started
 
 
 def file_system_of(path: Path) -> str:
     """Return the file system type under `path`, or an empty string if /proc/self/mountinfo does not say."""
     number = os.stat(path).st_dev
-    wanted = f"{os.major(number)}:{os.minor(number)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.split()
-        if fields[2] == wanted:
-            return fields[fields.index("-") + 1]
+    wanted = f" {os.major(number)}:{os.minor(number)} ".encode()
+    # Bytes: a mountpoint may hold any of them, also such as end a line of text, or are no text.
+    for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
+        before, _, after = line.partition(b" - ")
+        if wanted in before:
+            return os.fsdecode(after.partition(b" ")[0])
     return ""
 
 

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plotfarm.base.condition import Severity
 from plotfarm.base.errors import PlotfarmError
 
 _FROM_ENVIRONMENT, _FROM_FILE = "env:", "file:"
@@ -52,3 +53,10 @@ class Secret:
                 reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
                 raise PlotfarmError(f"cannot read the secret in {path}: {reason}") from None
         return self._text
+
+
+@dataclass(frozen=True)
+class SecretUrl(Secret):
+    """A URL that holds a secret, and how serious the messages are that go there."""
+
+    severities: frozenset[Severity] = frozenset(Severity)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plotfarm.base.database import Database
+from plotfarm.base.text import as_stored, from_stored
 
 _KEEP_READINGS_SECONDS = 14 * 86400
 _KEEP_LONG_SECONDS = 366 * 86400
@@ -331,13 +332,14 @@ class State:
         now = time.time()
         self.database.write_many(
             "INSERT OR REPLACE INTO known_drives VALUES (?, ?, ?, ?)",
-            [(identity, *where, now) for identity, where in drives.items()],
+            [(*map(as_stored, (identity, *where)), now) for identity, where in drives.items()],
         )
 
     def known_drives(self) -> dict[str, tuple[str, str]]:
         """Return every plot drive that was ever seen here: identity -> (mountpoint, device)."""
         rows = self.database.rows("SELECT identity, mountpoint, device FROM known_drives")
-        return {identity: (mountpoint, device) for identity, mountpoint, device in rows}
+        names = (map(from_stored, row) for row in rows)
+        return {identity: (mountpoint, device) for identity, mountpoint, device in names}
 
 
 _COLUMNS = tuple(Transfer.__dataclass_fields__)

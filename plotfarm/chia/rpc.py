@@ -25,13 +25,13 @@ Answer = TypeVar("Answer")
 
 @dataclass(frozen=True)
 class ServiceAddress:
-    """Where a service answers, and to whom; `authority`: the certificate that signed its own, None: not checked."""
+    """Where a service answers, and to whom; `authority`: the certificate that signed its own."""
 
     host: str
     port: int
     certificate: Path
     key: Path
-    authority: Path | None
+    authority: Path
     timeout_seconds: float = 10.0  # for all questions together
 
 
@@ -54,13 +54,11 @@ class Connection:
     def __init__(self, address: ServiceAddress) -> None:
         self._address = address
         self._deadline = time.monotonic() + address.timeout_seconds
-        for file in (address.certificate, address.key):
+        for file in (address.certificate, address.key, address.authority):
             file.open("rb").close()  # its own error does not say which of them it is
         self._context = ssl.create_default_context(cafile=address.authority)
         self._context.check_hostname = False
         self._context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Chia's authority does not say what its key is for
-        if address.authority is None:
-            self._context.verify_mode = ssl.CERT_NONE
         self._context.load_cert_chain(address.certificate, address.key)
 
     def ask(self, what: str, parameters: Mapping[str, object], most_bytes: int = _MOST_BYTES) -> dict[str, Any]:

@@ -28,7 +28,10 @@ _HIGHEST = 2**32
 _REMEDIES = Remedies(
     refused="does it run, and is it Chia's wallet? See wallet_host and wallet_port",
     silent="is the wallet running? See wallet_host",
-    certificate="set wallet_certificate and wallet_key in [coins]; this user must be able to read both",
+    certificate=(
+        "set wallet_certificate, wallet_key and wallet_authority in [coins] (Chia's config/ssl/ca/private_ca.crt); "
+        "this user must be able to read all three"
+    ),
 )
 
 

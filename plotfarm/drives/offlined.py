@@ -75,7 +75,7 @@ def ways(entries: Iterable[Entry]) -> frozenset[str]:
 
 
 def _entries(text: str) -> list[Entry]:
-    return [entry for entry in map(_entry, text.splitlines()) if entry]
+    return [entry for entry in map(_entry, text.split("\n")) if entry]
 
 
 def _entry(line: str) -> Entry | None:
@@ -199,7 +199,7 @@ def take_over(state_directory: Path, lock_directory: Path, drives: Sequence[Driv
 
 def _still_to_take_over(text: str, state_directory: Path) -> str:
     """Return the content of the original unless `text`, the content of the file, says that it was taken over."""
-    if state_directory / FILE_NAME == ORIGINAL or any(line.startswith(_taken_over()) for line in text.splitlines()):
+    if state_directory / FILE_NAME == ORIGINAL or any(line.startswith(_taken_over()) for line in text.split("\n")):
         return ""
     return _read(ORIGINAL)
 
@@ -235,7 +235,7 @@ def _changing(state_directory: Path, lock_directory: Path) -> Iterator[list[str]
         lock = Lock(lock_directory / "offlined.lock")
         lock.acquire(wait=True)
         with lock:
-            lines = [f"{line}\n" for line in _read(path).splitlines()]
+            lines = [f"{line}\n" for line in _read(path).removesuffix("\n").split("\n")]
             before = list(lines)
             yield lines
             if lines != before:

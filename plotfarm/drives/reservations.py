@@ -12,6 +12,7 @@ from plotfarm.base.locks import Lock, holder, is_alive, last_content
 from plotfarm.drives.model import Arrival, Drive, lock_name
 
 _PURPOSE = "drive"
+_LARGEST = 2**63
 _TRIES = 20  # a progress update takes microseconds; one of these tries falls between two of them
 
 
@@ -78,14 +79,26 @@ def _content(path: Path) -> dict[str, Any] | None:
 def _arrival(content: dict[str, Any], path: Path) -> Arrival:
     return Arrival(
         plot=str(content.get("plot", "")),
-        bytes=int(content.get("bytes", 0)),
-        written_bytes=int(content.get("written_bytes", 0)),
+        bytes=_whole(content, "bytes"),
+        written_bytes=_whole(content, "written_bytes"),
         identity=str(content.get("identity", unquote(path.stem.removeprefix(f"{_PURPOSE}-")))),
         plotter=str(content.get("plotter", "")),
-        since=float(content.get("since", 0.0)),
+        since=_number(content, "since"),
         alive=is_alive(content),
         publishing=content.get("publishing") is True,
-        offset=int(content.get("offset", 0)),
-        progress=float(content.get("progress", 0.0)),
+        offset=_whole(content, "offset"),
+        progress=_number(content, "progress"),
         arrival_id=str(content.get("arrival_id", "")),
     )
+
+
+def _number(content: dict[str, Any], key: str) -> float:
+    """Return a number of a lock's content; 0 if it is none, for anything may stand there."""
+    value = content.get(key)
+    if isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST:  # which NaN is not
+        return float(value)
+    return 0.0
+
+
+def _whole(content: dict[str, Any], key: str) -> int:
+    return int(_number(content, key))

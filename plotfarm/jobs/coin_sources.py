@@ -109,14 +109,14 @@ def _address(config: Config) -> ServiceAddress:
     from plotfarm.chia.rpc import ServiceAddress
 
     certificate, key = _files(config)
-    authority = certificate.parent.parent / "ca" / "private_ca.crt"
-    return ServiceAddress(
-        config.coins.wallet_host,
-        config.coins.wallet_port,
-        certificate,
-        key,
-        authority=authority if authority.exists() else None,
-    )
+    return ServiceAddress(config.coins.wallet_host, config.coins.wallet_port, certificate, key, _authority(config))
+
+
+def _authority(config: Config) -> Path:
+    """Return the certificate that says whether it is the wallet that answers; without it nobody is asked."""
+    certificate, _ = _files(config)
+    beside = certificate.parent.parent / "ca" / "private_ca.crt"
+    return Path(config.coins.wallet_authority).expanduser() if config.coins.wallet_authority else beside
 
 
 def ask_wallet(config: Config, book: CoinBook, teller: Teller) -> WalletReading | None:
@@ -125,8 +125,11 @@ def ask_wallet(config: Config, book: CoinBook, teller: Teller) -> WalletReading 
     Tells of that, and of coins that the log has and the wallet has not. A wallet that is asked only if it is there
     (`auto`) may be away as long as it never answered.
     """
-    is_expected = config.coins.wallet == "always" or (config.coins.wallet == "auto" and book.knows_wallet())
     is_there = config.coins.wallet == "auto" and all(os.access(file, os.R_OK) for file in _files(config))
+    # Whoever gave this user the certificate, but not the authority, wants the wallet to be asked.
+    is_half_there = is_there and not os.access(_authority(config), os.R_OK)
+    is_known = config.coins.wallet == "auto" and book.knows_wallet()
+    is_expected = config.coins.wallet == "always" or is_known or is_half_there
     if not is_expected and not is_there:
         teller.see([], ["wallet_unreadable", "coins_disagree"])
         return None

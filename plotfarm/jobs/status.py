@@ -66,7 +66,7 @@ def _look_at_plotter(config: Config) -> Status:
         held = holder(path) is not None
         content = last_content(path) if held else {}
         streams = content.get("streams")
-        alive = held and _is_alive(content)
+        alive = held and is_alive(content)
         running += [
             words.read_stream(each, host, alive, now)
             for each in (streams if isinstance(streams, list) else []) if isinstance(each, dict)
@@ -78,13 +78,6 @@ def _look_at_plotter(config: Config) -> Status:
     last = state.transfers(limit=_LAST)
     state.close()
     return Status(host, now, config.transfer.stall_seconds, running, last, waiting, waiting_bytes)
-
-
-def _is_alive(content: dict[str, object]) -> bool:
-    try:
-        return is_alive(content)
-    except (TypeError, ValueError, KeyError):
-        return False
 
 
 def _look_at_nas(config: Config) -> Status:

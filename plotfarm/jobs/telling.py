@@ -85,10 +85,12 @@ class Teller:
         channels, problems = configured_channels(self._config)
         for problem in problems:
             _LOG.warning("No messages by %s: %s", problem.channel, problem.why)
-        recipients = {channel.name: channel.recipients() for channel in channels}
+        everybody = {channel.name: channel.recipients() for channel in channels}
         now, count = time.time(), 0
         for message in wanted:
-            targets = policy.targets(message.kind, message.severity, settings, recipients)
+            severity = None if message.kind == policy.TEST else message.severity
+            recipients = {channel.name: channel.recipients(severity) for channel in channels}
+            targets = policy.targets(message.kind, message.severity, settings, recipients, everybody)
             if not self._outbox.put(message, targets, now):
                 return None
             count += len(targets)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plotfarm.base.secret import Secret
+from plotfarm.base.secret import Secret, SecretUrl
 
 _NOT_SET = Secret()
 _CHANNELS = ("email", "sms", "pb", "services")
@@ -43,7 +43,7 @@ class Notifications:
     per_plot: bool = False
     per_coin: bool = True
     per_coin_email: bool = True  # False: of coins all ways tell but e-mail
-    services: tuple[Secret, ...] = ()  # Apprise URLs, for anything else
+    services: tuple[SecretUrl, ...] = ()  # Apprise URLs, for anything else; each with its severities before it
     info_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
     warning_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
     critical_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
@@ -58,11 +58,12 @@ class Email:
     """`[email]`: how mail is sent."""
 
     sender: str = ""  # "": USER@HOST
-    recipients: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = field(default=(), metadata={"quoted": True})
     method: str = field(default="smtp", metadata={"choices": ("smtp", "sendmail")})
     host: str = "localhost"
     port: int = field(default=0, metadata={"minimum": 0})  # 0: 465 for tls, 587 for starttls, 25 for none
     security: str = field(default="starttls", metadata={"choices": ("none", "starttls", "tls")})
+    allow_plain: bool = False  # True: the password may go as clear text to a host that is not this one
     certificates: str = ""  # a file or directory of trusted CAs; "": those of the system
     user: str = ""
     password: Secret = _NOT_SET
@@ -127,6 +128,7 @@ class Coins:
     wallet_port: int = field(default=9256, metadata={"minimum": 1})
     wallet_certificate: str = ""  # "": config/ssl/wallet/private_wallet.crt in [chia] home
     wallet_key: str = ""  # "": likewise, .key
+    wallet_authority: str = ""  # "": ../ca/private_ca.crt, from where the certificate is
 
 
 @dataclass(frozen=True)
