@@ -7,8 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plotfarm.base.config.intervals import parse_intervals
 from plotfarm.base.config.links import parse_links
 from plotfarm.base.config.sections import Config
+from plotfarm.base.secret import Secret
 
 _HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 
@@ -189,6 +191,20 @@ def _refuse_port(port: int) -> str | None:
     return None if port <= 65535 else "a port up to 65535 is allowed, or 0 for the usual one"
 
 
+def _refuse_intervals(items: Sequence[str]) -> str | None:
+    try:
+        parse_intervals(items)
+    except ValueError as error:
+        return f"scripts with their minutes are allowed, such as plot_manager: 5, and {str(error)!r} is none"
+    return None
+
+
+def _refuse_heartbeat(url: Secret) -> str | None:
+    if not url.is_literal or re.match(r"https?://[^\s/]", url.reveal()):
+        return None
+    return "a URL that begins with https:// or http:// is allowed, or env:NAME, file:/path, or nothing"
+
+
 def _refuse_device_types(lines: Sequence[str]) -> str | None:
     bad = [line for line in lines if not _DEVICE_TYPE.fullmatch(line)]
     return f"lines such as '/dev/sd[a-p] megaraid,7' are allowed, and {bad[0]!r} is none" if bad else None
@@ -215,6 +231,11 @@ _RULES: dict[tuple[str, str], Callable[..., str | None]] = {
     ("sms", "recipients"): _refuse_phone_numbers,
     ("notifications", "quiet_hours"): _refuse_quiet_hours,
     ("smart", "device_types"): _refuse_device_types,
+    ("watch", "intervals"): _refuse_intervals,
+    ("heartbeat", "drive_manager"): _refuse_heartbeat,
+    ("heartbeat", "plot_manager"): _refuse_heartbeat,
+    ("heartbeat", "move_local_plots"): _refuse_heartbeat,
+    ("heartbeat", "coin_monitor"): _refuse_heartbeat,
     ("chia", "home"): _refuse_homeless,
     ("chia", "log"): _refuse_homeless,
     ("coins", "wallet_port"): _refuse_port,
