@@ -63,7 +63,7 @@ def _is_all_ours(names: Iterable[str]) -> bool:
 def _tighten_file(path: Path) -> bool:
     """Close one file to others; tells whether it was open to them. Nothing that a planted link leads to is touched."""
     try:
-        # O_PATH: closing a descriptor that can read would end the locks that this process has on the file, SQLite's too.
+        # O_PATH: closing any other descriptor would end the locks that this process has on the file, as SQLite does.
         descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:
         return False

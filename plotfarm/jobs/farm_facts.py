@@ -17,6 +17,7 @@ from plotfarm.drives.health import Health
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.speed import JUDGED_ARRIVALS, Speed, speeds
 from plotfarm.jobs.farming import is_silent
+from plotfarm.jobs.run_records import newest_runs
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, newest_stored
 from plotfarm.plots import formats
@@ -46,6 +47,7 @@ def gather(
         server=server_name(config), now=now, drives=drives, current=plot_drive, plot_bytes=stock.choice.plot_bytes,
         plot_label=plot_label(newest[0]) if newest else "k32", chia_plots=Unknown(""), chia_bytes=Unknown(""),
         made_plots=made_plots, made_bytes=made_bytes, made_since=state.first_stored(), standing=tuple(standing),
+        last_runs=newest_runs(state.database),
     )  # fmt: skip
     return _with_chia(facts, config, state)
 
