@@ -97,7 +97,7 @@ class SharedRotatingFileHandler(logging.Handler):
         self.max_bytes = max_bytes
         self.backups = backups
         self._complained = False
-        Path(filename).parent.mkdir(parents=True, exist_ok=True)
+        Path(filename).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -123,7 +123,7 @@ class SharedRotatingFileHandler(logging.Handler):
         super().close()
 
     def _open(self) -> int:
-        return os.open(self.filename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        return os.open(self.filename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _is_current(self) -> bool:
         if self._descriptor < 0:

@@ -16,6 +16,8 @@ from types import TracebackType
 from typing import Any
 
 from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.lock_files import open_lock_file
+from plotfarm.base.lock_waits import LockTimeout, note_busy, note_in_vain, note_taken, wait_for
 from plotfarm.base.text import one_line
 
 _LOG = logging.getLogger(__name__)
@@ -46,23 +48,21 @@ class Lock:
         self.previous: dict[str, Any] = {}  # what the holder before wrote last, once acquired
         self._descriptor: int | None = None
 
-    def acquire(self, wait: bool = False, **content: Any) -> None:
+    def acquire(self, wait: bool = False, limit_seconds: float | None = None, **content: Any) -> None:
         """Take the lock and write who holds it; LockBusy if it is held and `wait` is false.
 
-        The descriptor is close-on-exec: a command started later does not keep the lock, a forked
-        child that keeps the descriptor open does.
+        With `wait` LockTimeout if it is held for longer than `limit_seconds`; None: longer than any process may hold a
+        lock that is waited for, which is told at the end of the run. LockRefused if other users could hold it. The
+        descriptor is close-on-exec: a command started later does not keep the lock, a forked child that keeps the
+        descriptor open does.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = open_lock_file(self.path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            holder = _read(descriptor)
-            os.close(descriptor)
-            raise LockBusy(self.path, holder) from None
+            self._take(descriptor, wait, limit_seconds)
         except BaseException:
             os.close(descriptor)
             raise
+        note_taken(self.path)
         self._descriptor = descriptor
         self.previous = _read(descriptor)
         self._content: dict[str, Any] = {
@@ -72,6 +72,21 @@ class Lock:
             "since": time.time(),
         }
         self.update(**content)
+
+    def _take(self, descriptor: int, wait: bool, limit_seconds: float | None) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise LockBusy(self.path, _read(descriptor)) from None
+        else:
+            return
+        try:
+            wait_for(descriptor, self.path, limit_seconds)
+        except LockTimeout as timeout:
+            if limit_seconds is None:
+                note_in_vain(timeout)
+            raise
 
     def update(self, **content: Any) -> None:
         """Write more about the holder and its progress; readers may see it half written and shrug."""
@@ -119,6 +134,7 @@ def sole_run(path: Path) -> Lock | None:
         lock.acquire()
     except LockBusy as busy:
         _LOG.debug("%s: %s", busy, busy.holder)
+        note_busy()
         return None
     return lock
 
@@ -197,7 +213,7 @@ def file_system_of(path: Path) -> str:
 
 def refuse_network_directory(directory: Path) -> None:
     """Raise PlotfarmError if locks in `directory` would lie on another host."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind = file_system_of(directory)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise PlotfarmError(

@@ -253,13 +253,13 @@ def _changing(state_directory: Path, lock_directory: Path) -> Iterator[list[str]
 
 def _create(path: Path) -> None:
     """Make the file if it is not there, so that the user whom the directory belongs to can read and change it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         return
     try:
-        os.fchmod(descriptor, 0o644)
+        os.fchmod(descriptor, 0o600)
         if os.geteuid() == 0:
             owner = path.parent.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)

@@ -23,10 +23,13 @@ class Reservations:
         self.lock_directory = lock_directory
 
     @contextlib.contextmanager
-    def mutex(self) -> Iterator[None]:
-        """Keep others from looking and taking for a moment. Never touch a drive in it: that can hang."""
+    def mutex(self, limit_seconds: float | None = None) -> Iterator[None]:
+        """Keep others from looking and taking for a moment. Never touch a drive in it: that can hang.
+
+        LockTimeout if somebody holds it for longer than `limit_seconds`; None: see Lock.acquire.
+        """
         lock = Lock(self.lock_directory / "arrivals.lock")
-        lock.acquire(wait=True)
+        lock.acquire(wait=True, limit_seconds=limit_seconds)
         try:
             yield
         finally:

@@ -16,11 +16,12 @@ from plotfarm.drives.mounts import find_drives
 from plotfarm.drives.offlined import ORIGINAL
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.jobs import look_after, offline
+from plotfarm.jobs.run_records import newest_runs
 from plotfarm.jobs.stale_parts import remove_stale_parts
 from plotfarm.jobs.stock import take_stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.reports import explain as words
-from plotfarm.reports import reasons
+from plotfarm.reports import last_runs, reasons
 
 _LOG = logging.getLogger(__name__)
 
@@ -63,11 +64,15 @@ def explain(config: Config, json: bool = False) -> int:
     refuse_network_directory(config.paths.locks)
     state = State(config.paths.state)
     choice = take_stock(config, state).choice
+    runs = newest_runs(state.database)
     state.close()
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None
-    text = words.as_json(choice) if json else words.as_text(choice, width, words.wants_colour(sys.stdout))
-    print(text)  # noqa: T201
+    if json:
+        print(words.as_json(choice, runs))  # noqa: T201
+        return 0
+    text = words.as_text(choice, width, words.wants_colour(sys.stdout))
+    print("\n".join([text, "", *last_runs.lines(runs, time.time())]).rstrip())  # noqa: T201
     return 0
 
 

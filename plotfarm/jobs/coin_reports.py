@@ -15,6 +15,7 @@ from plotfarm.chia.farm_log import Unreadable, farmed
 from plotfarm.chia.rewards import expected_days
 from plotfarm.chia.settings import log_path
 from plotfarm.drives.choose import DEFAULT_PLOT_BYTES
+from plotfarm.jobs.run_records import newest_runs
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.telling import Teller, on_its_way
 from plotfarm.reports import coins as words
@@ -64,6 +65,7 @@ def _facts(config: Config, state: State) -> CoinFacts:
         _expected(config),
         unconfirmed,
         has_read=book.has_read(),
+        last_runs=newest_runs(state.database),
     )
 
 

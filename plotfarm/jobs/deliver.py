@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 
 from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.config import last_good
+from plotfarm.base.config.loader import find_config, load, places
 from plotfarm.base.config.sections import Config
+from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.alerts import Key
@@ -58,7 +62,21 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(prog="python -m plotfarm.jobs.deliver", description=__doc__)
     parser.add_argument("--config", metavar="FILE", help="the configuration to use")
-    return entry.run("deliver", send_waiting, parser.parse_args().config, tells=False)
+    config = parser.parse_args().config
+    found = _last_good_of_broken(config)
+    if found is None:
+        return entry.run("deliver", send_waiting, config, tells=False)
+    entry.set_up("deliver", found)
+    return send_waiting(found)
+
+
+def _last_good_of_broken(config: str | None) -> Config | None:
+    """Return the configuration that was good last, if the present one cannot be used: that has to be told too."""
+    try:
+        load(find_config(config))
+    except PlotfarmError:
+        return last_good.find(path for path, _ in places(config, os.environ))
+    return None
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from plotfarm.drives.health import Health
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.speed import JUDGED_ARRIVALS, Speed, speeds
 from plotfarm.jobs.farming import hear, is_silent
+from plotfarm.jobs.run_records import newest_runs
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, newest_stored
 from plotfarm.plots import formats
@@ -54,6 +55,7 @@ def gather(
         made_bytes=made_bytes,
         made_since=state.first_stored(without=formats.NO_PLOTS),
         standing=tuple(standing),
+        last_runs=newest_runs(state.database),
     )
     return _with_chia(facts, config, state)
 

@@ -72,7 +72,7 @@ def ask_harvester(settings: Chia) -> Farmed | Unreadable | None:
         settings.harvester_port,
         certificate,
         key,
-        authority=authority if authority.exists() else None,
+        authority=authority,
         timeout_seconds=_TIMEOUT_SECONDS,
     )
     return read_harvester(address)

@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
+from types import ModuleType
 
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
@@ -107,8 +108,7 @@ class Teller:
         """Return one message for each kind: a controller that takes sixteen drives with it is one message."""
         if not changes.raised and not changes.cleared:
             return []
-        from plotfarm.reports import mails  # templates are slow to import, and seldom needed
-
+        mails = _words()
         raised, cleared = _by_kind(changes.raised), _by_kind(changes.cleared)
         server = server_name(self._config)
         kinds = dict.fromkeys([*raised, *cleared])
@@ -123,12 +123,20 @@ def on_its_way(recipients: int) -> str:
 def _log(changes: Changes) -> None:
     if not changes.raised and not changes.cleared:
         return
-    from plotfarm.reports import mails
-
+    mails = _words()
     for condition in changes.raised:
         _LOG.log(_LEVELS[condition.severity], "%s", mails.sentence(condition))
     for condition in changes.cleared:
         _LOG.info("%s", mails.sentence(condition, over=True))
+
+
+def _words() -> ModuleType:
+    """Return who makes words of conditions: the templates, or plain words where these cannot be used."""
+    try:
+        from plotfarm.reports import mails  # slow to import, and seldom needed
+    except ImportError:
+        from plotfarm.reports import plain_mails as mails  # type: ignore[no-redef]
+    return mails
 
 
 def _by_kind(conditions: Sequence[Condition]) -> Mapping[str, list[Condition]]:

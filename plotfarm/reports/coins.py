@@ -18,8 +18,10 @@ from plotfarm.chia.coins import Block
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.rewards import MOJO_PER_XCH
 from plotfarm.notify.message import Message
+from plotfarm.reports import last_runs
 from plotfarm.reports.compose import compose
 from plotfarm.reports.frame import Cell, report, table
+from plotfarm.reports.last_runs import LastRun
 
 _MOST_ITEMS = 40
 _MOST_DAYS = 31
@@ -46,6 +48,7 @@ class CoinFacts:
     expected_days: float | None = None
     unconfirmed: Sequence[Entry] = field(default=())  # received by the log, not known to the wallet that is asked
     has_read: bool = True  # a log or the wallet, ever; if not, nothing is known
+    last_runs: Sequence[LastRun] = field(default=())  # of each script
 
     def since(self, first: date) -> CoinFacts:
         """Return the same with the coins and blocks from a day on; the total stays that of all."""
@@ -73,6 +76,8 @@ def as_text(facts: CoinFacts, colour: bool) -> str:
             lines += ["", *table(title, ("Date", "Coins", "XCH"), rows, colour)]
     for coin in facts.unconfirmed[:_MOST_ITEMS]:
         lines.append(f"! not known to the wallet: {in_xch(coin.mojo)} XCH, {_KINDS[coin.kind]}, {coin.time}, {coin.id}")
+    if facts.last_runs:
+        lines += ["", *last_runs.lines(facts.last_runs, facts.now)]
     return "\n".join(lines)
 
 
@@ -137,6 +142,7 @@ def as_json(facts: CoinFacts) -> str:
                          for name, (count, mojo) in _sums(facts.coins, "%Y-%m").items()},
             "by_day": {name: {"coins": count, "xch": in_xch(mojo)}
                        for name, (count, mojo) in _sums(facts.coins, "%Y-%m-%d").items()},
+            "last_runs": last_runs.as_json(facts.last_runs),
         },
         indent=2,
     )  # fmt: skip
@@ -204,6 +210,7 @@ def summary(facts: CoinFacts) -> Message:
         "server": one_line(facts.server), "now": facts.now, "blocks": len(facts.blocks), "day_coins": len(day),
         "day_xch": in_xch(sum(coin.mojo for coin in day)), "month_xch": in_xch(sum(coin.mojo for coin in month)),
         "expected": "" if days is None else format_duration(days * DAY_SECONDS),
+        "last_runs": last_runs.lines(facts.last_runs, facts.now),
         **_total(facts.total, facts.settings),
     }  # fmt: skip
     plain = f"{in_xch(facts.total.mojo)} XCH in all"

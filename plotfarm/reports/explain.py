@@ -13,7 +13,8 @@ from plotfarm.drives.choose import Choice, room_in_all
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.quarantine import Quarantined
 from plotfarm.plots.names import escaped
-from plotfarm.reports import reasons
+from plotfarm.reports import last_runs, reasons
+from plotfarm.reports.last_runs import LastRun
 
 _GREEN, _END = "\033[1;32m", "\033[0m"
 _INKS = {"": "", "dim": "\033[2m", "warning": "\033[33m", "critical": "\033[31m"}
@@ -40,7 +41,7 @@ def as_text(choice: Choice, width: int | None = None, colour: bool = False) -> s
     return "\n".join(lines if rows else lines[len(_row(head, widths, width)) + 1 :])
 
 
-def as_json(choice: Choice) -> str:
+def as_json(choice: Choice, runs: Sequence[LastRun] = ()) -> str:
     """Return the same facts as one JSON object, sizes in bytes."""
     return json.dumps(
         {
@@ -50,6 +51,7 @@ def as_json(choice: Choice) -> str:
             "plot_bytes": choice.plot_bytes,
             "arriving": choice.arriving,
             "drives": [_facts(verdict, choice) for verdict in choice.verdicts],
+            "last_runs": last_runs.as_json(runs),
         },
         indent=2,
     )

@@ -14,6 +14,7 @@ from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.reasons import Why
 from plotfarm.drives.speed import Speed
 from plotfarm.plots.formats import plots_in, testing_in
+from plotfarm.reports.last_runs import LastRun
 
 SHORTEST_PACE_SECONDS = 3600.0  # a shorter time says nothing about how many plots come in a day
 
@@ -112,6 +113,7 @@ class FarmFacts:
     made_since: float | None  # Unix time of the first arrival that is recorded; None: none ever was
     standing: tuple[Condition, ...] = field(default=())  # what the owner should know of
     chia_said: ChiaSaid | None = None  # None: it said nothing
+    last_runs: tuple[LastRun, ...] = ()  # of each script
 
     @property
     def mounted(self) -> tuple[DriveFacts, ...]:

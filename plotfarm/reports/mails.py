@@ -16,7 +16,7 @@ from plotfarm.base.text import one_line
 from plotfarm.base.units import format_bytes
 from plotfarm.notify.message import Message
 from plotfarm.plots.names import escaped
-from plotfarm.reports import plot_report, values, words
+from plotfarm.reports import last_runs, plot_report, values, words
 from plotfarm.reports.compose import compose
 from plotfarm.reports.facts import DriveFacts, FarmFacts, ReceivedPlot
 
@@ -62,6 +62,7 @@ def daily_update(facts: FarmFacts) -> Message:
         "drives": drives,
         "more_drives": others,
         "unread": values.unread(facts),
+        "last_runs": last_runs.lines(facts.last_runs, facts.now),
     }
     short = f"{one_line(facts.server)}: daily update"
     return compose("daily_update", Severity.INFO, context, lambda: (short, _plain_report(facts)))

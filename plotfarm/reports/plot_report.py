@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from plotfarm.base.condition import Condition
 from plotfarm.base.text import one_line
-from plotfarm.reports import frame, reasons, values
+from plotfarm.reports import frame, last_runs, reasons, values
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
 from plotfarm.reports.frame import Cell
 from plotfarm.reports.values import Shown
@@ -28,6 +28,7 @@ def as_text(facts: FarmFacts, colour: bool = False) -> str:
         if len(kinds := values.kinds(facts)) > 1
         else [],
         _warnings(facts.standing),
+        last_runs.remarks(facts.last_runs, facts.now),
     ]
     for block in below:
         lines += ["", *frame.remarks(block, width, colour)] if block else []
@@ -122,6 +123,7 @@ def _lists(facts: FarmFacts) -> dict[str, object]:
             {"kind": one.kind, "about": one.about, "severity": one.severity.value, "text": _sentence(one)}
             for one in facts.standing
         ],
+        "last_runs": last_runs.as_json(facts.last_runs),
     }
 
 

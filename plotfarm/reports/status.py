@@ -13,6 +13,8 @@ from plotfarm.base.units import format_bytes, format_duration, format_speed
 from plotfarm.drives.speed import Speed
 from plotfarm.plots.formats import named
 from plotfarm.plots.names import escaped
+from plotfarm.reports import last_runs
+from plotfarm.reports.last_runs import LastRun
 from plotfarm.reports.plot_report import iso
 
 _RED, _DIM, _END = "\033[31m", "\033[2m", "\033[0m"
@@ -52,6 +54,7 @@ class Status:
     waiting: int | None = None  # plots; None: nobody counts them here
     waiting_bytes: int = 0
     speeds: Mapping[str, Speed] | None = None  # mountpoint -> speed; None: this host has no drives
+    last_runs: Sequence[LastRun] = ()  # of each script
 
 
 def read_stream(content: Mapping[str, Any], host: str, alive: bool, now: float) -> Running:
@@ -106,6 +109,8 @@ def as_text(status: Status, colour: bool = False) -> str:
     if status.last:
         lines += ["", "The last ones:"]
         lines += [_past_line(transfer, status.now, colour) for transfer in status.last]
+    if status.last_runs:
+        lines += ["", *last_runs.lines(status.last_runs, status.now)]
     return "\n".join(lines)
 
 
@@ -191,6 +196,7 @@ def as_json(status: Status) -> str:
             "last": [
                 _past(transfer) for transfer in status.last
             ],
+            "last_runs": last_runs.as_json(status.last_runs),
         },
         indent=2,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from plotfarm.base.units import format_duration, format_speed
 from plotfarm.drives.conditions import heat
 from plotfarm.drives.damage import damage_of
 from plotfarm.plots.names import escaped
-from plotfarm.reports import frame, values
+from plotfarm.reports import frame, last_runs, values
 from plotfarm.reports.facts import DriveFacts, FarmFacts
 from plotfarm.reports.frame import Cell
 from plotfarm.reports.plot_report import iso
@@ -28,8 +28,11 @@ def as_text(facts: FarmFacts, settings: Smart, colour: bool = False) -> str:
         rows = [[Cell(NO_DRIVES, span=len(_HEAD))]]
     lines = frame.table(f"{one_line(facts.server)} Temperature Report", _HEAD, rows, colour)
     below = _legend(facts, settings)
+    width = frame.width_of(lines[-1])
     if below:
-        lines += ["", *frame.remarks(below, frame.width_of(lines[-1]), colour)]
+        lines += ["", *frame.remarks(below, width, colour)]
+    if facts.last_runs:
+        lines += ["", *frame.remarks(last_runs.remarks(facts.last_runs, facts.now), width, colour)]
     return "\n".join(lines)
 
 
@@ -120,6 +123,7 @@ def as_json(facts: FarmFacts, settings: Smart) -> str:
             "warning_celsius": settings.warning_celsius,
             "critical_celsius": settings.critical_celsius,
             "drives": [_facts(drive, facts.now, settings) for drive in facts.drives],
+            "last_runs": last_runs.as_json(facts.last_runs),
         },
         indent=2,
     )

@@ -24,7 +24,9 @@ from plotfarm.notify.message import Message
 FARMER = "farmer@example.org"
 EVERYTHING = Config(
     path=Path("/etc/plot_manager/plot_manager_config"),
-    notifications=Notifications(email=True, sms=True, pb=True, services=(SecretUrl("discord://1/2"), SecretUrl("ntfy://x"))),
+    notifications=Notifications(
+        email=True, sms=True, pb=True, services=(SecretUrl("discord://1/2"), SecretUrl("ntfy://x"))
+    ),
     email=Email(recipients=(FARMER, "partner@example.org")),
     sms=Sms("AC1", Secret("token"), "+12025550123", ("+12025550143",)),
     pushbullet=Pushbullet((Secret("o.one"), Secret("env:PUSHBULLET"))),

@@ -32,7 +32,10 @@ from reports_samples import (
 from plotfarm.base import memory_trouble
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Chia, Coins, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
+from plotfarm.base.lock_waits import Holder, LockTimeout
 from plotfarm.base.memory_trouble import Trouble as MemoryTrouble
+from plotfarm.base.run_watch import Silence
+from plotfarm.base.runs import Moment, Run, RunOutcome
 from plotfarm.base.secret import Secret
 from plotfarm.base.state import Room, State, Transfer, TransferOutcome
 from plotfarm.base.units import format_bytes
@@ -57,6 +60,8 @@ from plotfarm.jobs.deliver import refused_recipients
 from plotfarm.jobs.look_after import look_after
 from plotfarm.jobs.move_plots import directories_on_drives
 from plotfarm.jobs.plot_formats import not_farmed
+from plotfarm.jobs.refusals import broken_configuration, unusable_packages
+from plotfarm.jobs.run_records import lock_conditions, silence_condition
 from plotfarm.jobs.sending_trouble import Trouble, mismatch_conditions, tell_of_trouble
 from plotfarm.jobs.stock import Stock
 from plotfarm.jobs.telling import Teller
@@ -552,9 +557,23 @@ def unusable_memory():
     return found
 
 
+def stopped():
+    """The conditions of what stops for good: a silent script, a held lock, and what cannot begin."""
+    begun = Moment(NOW, 1000.0, "boot")
+    run = Run("id", "plot_manager", "", True, "1.0", 1, 1, begun, outcome=RunOutcome.BUSY)
+    good = replace(run, outcome=RunOutcome.DONE, ended=begun, status=0)
+    timeout = LockTimeout(Path("/locks/arrivals.lock"), 20.0, Holder(123, "flock", "nobody"))
+    return [
+        silence_condition(Silence("plot_manager", 300.0, 1000.0, run, good)),
+        *lock_conditions([timeout]),
+        broken_configuration(Path("/etc/plot_manager_config"), "drive_manager", "[nas] hots: no key"),
+        unusable_packages("drive_manager", "the .venv is older than requirements.txt"),
+    ]
+
+
 def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp_path, caplog):
     found = {one.kind: one for one in [*ill_drives(), *told_by_jobs(tmp_path), *refused(),
-             *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path), *unusable_memory(),
+             *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path), *unusable_memory(), *stopped(),
              not_farmed(PlotFormat.PLOT2, rejected(""))]}  # fmt: skip
     assert set(found) == kinds_in_the_code()
     for kind, one in found.items():

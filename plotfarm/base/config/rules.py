@@ -7,9 +7,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from plotfarm.base.config.intervals import parse_intervals
 from plotfarm.base.config.links import parse_links
 from plotfarm.base.config.mailboxes import is_mailbox
 from plotfarm.base.config.sections import Config, Email
+from plotfarm.base.secret import Secret
 
 _HOST = re.compile(r"([A-Za-z0-9_][A-Za-z0-9_.-]*@)?[A-Za-z0-9_:][A-Za-z0-9_.:%-]*")
 
@@ -257,6 +259,20 @@ def _refuse_port(port: int) -> Refusal | None:
     return None if port <= 65535 else Refusal("a port up to 65535 is allowed, or 0 for the usual one")
 
 
+def _refuse_intervals(items: Sequence[str]) -> Refusal | None:
+    try:
+        parse_intervals(items)
+    except ValueError as error:
+        return Refusal("scripts with their minutes are allowed, such as plot_manager: 5", (str(error),))
+    return None
+
+
+def _refuse_heartbeat(url: Secret) -> Refusal | None:
+    if not url.is_literal or re.match(r"https?://[^\s/]", url.reveal()):
+        return None
+    return Refusal("a URL that begins with https:// or http:// is allowed, or env:NAME, file:/path, or nothing")
+
+
 def _refuse_device_types(lines: Sequence[str]) -> Refusal | None:
     bad = (line for line in lines if not _DEVICE_TYPE.fullmatch(line))
     return _refuse_entries(bad, "lines such as '/dev/sd[a-p] megaraid,7' are allowed", "none")
@@ -284,6 +300,11 @@ _RULES: dict[tuple[str, str], Callable[..., Refusal | None]] = {
     ("sms", "recipients"): _refuse_phone_numbers,
     ("notifications", "quiet_hours"): _refuse_quiet_hours,
     ("smart", "device_types"): _refuse_device_types,
+    ("watch", "intervals"): _refuse_intervals,
+    ("heartbeat", "drive_manager"): _refuse_heartbeat,
+    ("heartbeat", "plot_manager"): _refuse_heartbeat,
+    ("heartbeat", "move_local_plots"): _refuse_heartbeat,
+    ("heartbeat", "coin_monitor"): _refuse_heartbeat,
     ("chia", "home"): _refuse_homeless,
     ("chia", "log"): _refuse_homeless,
     ("coins", "wallet_host"): _refuse_host,

@@ -139,6 +139,18 @@ class Watch:
     system_disk_free_bytes: int = 5 * 10**9  # `system_disk_free` in the file
     chia_difference: int = field(default=5, metadata={"minimum": 0})  # plots on drives, less those Chia farms
     trouble_minutes: float = field(default=15.0, metadata={"minimum": 0})  # a job may fail for so long
+    intervals: tuple[str, ...] = ()  # "plot_manager: 5": minutes between its runs; 0: nobody waits for it
+    lock_seconds: float = field(default=20.0, metadata={"minimum": 0.1})  # so long a lock is waited for
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """`[heartbeat]`: where each script says that it runs; the field's name is the script's."""
+
+    drive_manager: Secret = _NOT_SET
+    plot_manager: Secret = _NOT_SET
+    move_local_plots: Secret = _NOT_SET
+    coin_monitor: Secret = _NOT_SET
 
 
 @dataclass(frozen=True)
@@ -295,4 +307,5 @@ class Config:
     chia: Chia = Chia()
     coins: Coins = Coins()
     watch: Watch = Watch()
+    heartbeat: Heartbeat = Heartbeat()
     testing: Testing = Testing()
