@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 
 import system_logging
@@ -12,6 +11,7 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.memory_trouble import Trouble, met
 from plotfarm.plots.names import allow_suffixes
+from plotfarm.reports.terminal import complain, prepare
 
 _LOG = logging.getLogger(__name__)
 
@@ -32,10 +32,11 @@ def run(
     its traceback in the log. `unattended` jobs are those of cron: nobody looks, so an error that
     stays is told. What waits to be told is sent afterwards, unless the job `tells` nothing: it is the one that sends.
     """
+    prepare()
     try:
         settings = load(find_config(config), demands)
     except PlotfarmError as error:
-        print(f"{script}: {error}", file=sys.stderr)  # noqa: T201
+        complain(f"{script}: {error}")
         return error.exit_status
     system_logging.configure(script, settings)
     allow_suffixes(settings.plots.other_suffixes)
@@ -45,17 +46,14 @@ def run(
     except PlotfarmError as error:
         trouble, status = str(error), error.exit_status
         _LOG.error("%s", error)
-        print(f"{script}: {error}", file=sys.stderr)  # noqa: T201
+        complain(f"{script}: {error}")
     except KeyboardInterrupt:
         _LOG.warning("Interrupted")
         return 130
     except Exception as error:  # a bug: never a silent stop
         trouble, status = f"unexpected {type(error).__name__}: {error}", 1
         _report_bug(error, script, settings)
-        print(  # noqa: T201
-            f"{script}: {trouble} (the log in {settings.paths.logs} has the details)",
-            file=sys.stderr,
-        )
+        complain(f"{script}: {trouble} (the log in {settings.paths.logs} has the details)")
     if not unattended:
         _say_what_is_missing(script)
     if tells:
@@ -67,10 +65,8 @@ def _say_what_is_missing(script: str) -> None:
     """Tell the person who looks that this run knew nothing of the past; a later version's file was told of already."""
     for one in met():
         if one.trouble is not Trouble.NEWER:
-            print(  # noqa: T201
-                f"{script}: {one.path} cannot be used ({one.detail}): what this host remembers is missing here",
-                file=sys.stderr,
-            )
+            detail = f"({one.detail}): what this host remembers is missing here"
+            complain(f"{script}: {one.path} cannot be used {detail}")
 
 
 def _report_bug(error: Exception, script: str, config: Config) -> None:
