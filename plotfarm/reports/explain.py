@@ -75,16 +75,17 @@ def outcome(choice: Choice, is_new: bool, alerts: int) -> str:
 
 def _facts(verdict: Verdict, choice: Choice) -> dict[str, object]:
     drive = verdict.drive
+    answered = verdict.total_bytes > 0
     return {
         "name": drive.name,
         "mountpoint": drive.mountpoint,
-        "device": drive.device,
+        "device": drive.device or None,
         "identity": drive.identity,
-        "file_system": drive.file_system,
-        "total_bytes": verdict.total_bytes,
-        "free_bytes": verdict.free_bytes,
-        "room_bytes": verdict.room_bytes,
-        "room_plots": verdict.room_plots,
+        "file_system": drive.file_system or None,
+        "total_bytes": verdict.total_bytes if answered else None,
+        "free_bytes": verdict.free_bytes if answered else None,
+        "room_bytes": verdict.room_bytes if answered else None,
+        "room_plots": verdict.room_plots if answered else None,
         "usable": verdict.usable,
         "busy": verdict.busy,
         "chosen": _is_chosen(verdict, choice),

@@ -1,4 +1,4 @@
-"""What the scripts print, as whole processes: into pipes that are closed, in other encodings, at terminals, from cron."""
+"""What the scripts print, as whole processes: into closed pipes, in other encodings, at terminals, and from cron."""
 
 from __future__ import annotations
 
