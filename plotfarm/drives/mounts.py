@@ -21,7 +21,7 @@ from plotfarm.drives.reasons import Reason, Why
 
 _LOG = logging.getLogger(__name__)
 _FSTAB = Path("/etc/fstab")
-_CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]
 _DEVICE_NAMES = Path("/dev/disk")
 
 
@@ -183,7 +183,7 @@ def _directory(path: Path, table: Sequence[Mount]) -> Drive:
 
 
 def _system_disks(table: Sequence[Mount]) -> dict[int, Reason]:
-    reasons = {str(_CHECKOUT): Reason.PROGRAM_DISK, "/": Reason.SYSTEM_DISK}
+    reasons = {str(CHECKOUT): Reason.PROGRAM_DISK, "/": Reason.SYSTEM_DISK}
     covers = {covering(path, table): reason for path, reason in reasons.items()}
     return {mount.device_number: reason for mount, reason in covers.items() if mount is not None}
 

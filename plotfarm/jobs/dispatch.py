@@ -90,6 +90,17 @@ class Dispatch:
             job.refusals |= {nas.host: nas.why or "it has no room" for nas in known}
         return None
 
+    def ask_all(self, size: int, seconds: float) -> None:
+        """Ask every NAS what it can take of plots of this size, and wait for the answers, so long at most."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            unknown = [nas for nas in self.all.values() if nas.is_usable and nas.must_be_asked(size)]
+            if not unknown:
+                return
+            for nas in unknown:
+                self._ask(nas, size)
+            self.wait([])
+
     def _give_up(self, job: Job, hosts: Sequence[str]) -> None:
         if not job.refusals:
             if job.assigned_nas in self.all:

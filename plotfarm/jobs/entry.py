@@ -7,7 +7,6 @@ plotfarm/jobs/refusals.py and plotfarm/jobs/cannot_start.py.
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from plotfarm.base.private import tighten
 from plotfarm.base.runs import RunOutcome
 from plotfarm.jobs.recording import Recording
 from plotfarm.plots.names import allow_suffixes
+from plotfarm.reports.terminal import complain, prepare
 
 _LOG = logging.getLogger(__name__)
 _INTERRUPTED = 130
@@ -53,10 +53,11 @@ def run(
     its traceback in the log. `unattended` jobs are those of cron: nobody looks, so an error that
     stays is told. What waits to be told is sent afterwards, unless the job `tells` nothing.
     """
+    prepare()
     try:
         settings = load(find_config(config), demands)
     except PlotfarmError as error:
-        print(f"{script}: {error}", file=sys.stderr)  # noqa: T201
+        complain(f"{script}: {error}")
         if unattended:
             _tell_of_refusal(script, config, error)
         return error.exit_status
@@ -92,7 +93,7 @@ def _carried_out(script: str, job: Callable[[Config], int], settings: Config) ->
         status = job(settings)
     except PlotfarmError as error:
         _LOG.error("%s", error)
-        print(f"{script}: {error}", file=sys.stderr)  # noqa: T201
+        complain(f"{script}: {error}")
         return _Ending(RunOutcome.FAILED, error.exit_status, str(error))
     except KeyboardInterrupt:
         _LOG.warning("Interrupted")
@@ -100,10 +101,7 @@ def _carried_out(script: str, job: Callable[[Config], int], settings: Config) ->
     except Exception as error:  # a bug: never a silent stop
         trouble = f"unexpected {type(error).__name__}: {error}"
         _report_bug(error, script, settings)
-        print(  # noqa: T201
-            f"{script}: {trouble} (the log in {settings.paths.logs} has the details)",
-            file=sys.stderr,
-        )
+        complain(f"{script}: {trouble} (the log in {settings.paths.logs} has the details)")
         return _Ending(RunOutcome.FAILED, 1, trouble)
     return _Ending(RunOutcome.BUSY if was_busy() else RunOutcome.DONE, status)
 
@@ -112,10 +110,8 @@ def _say_what_is_missing(script: str) -> None:
     """Tell the person who looks that this run knew nothing of the past; a later version's file was told of already."""
     for one in met():
         if one.trouble is not Trouble.NEWER:
-            print(  # noqa: T201
-                f"{script}: {one.path} cannot be used ({one.detail}): what this host remembers is missing here",
-                file=sys.stderr,
-            )
+            detail = f"({one.detail}): what this host remembers is missing here"
+            complain(f"{script}: {one.path} cannot be used {detail}")
 
 
 def _report_bug(error: Exception, script: str, config: Config) -> None:

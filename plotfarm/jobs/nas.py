@@ -131,6 +131,11 @@ class Nas:
         """Whether there is a way to it that is not left out."""
         return any(link.is_usable for link in self.links)
 
+    @property
+    def has_answered(self) -> bool:
+        """Whether it has said what it can take."""
+        return self._capacity is not None
+
     def answered(self, capacity: Capacity) -> None:
         """Note what it can take."""
         if time.monotonic() - self._asked > _ANSWER_LASTS_SECONDS:

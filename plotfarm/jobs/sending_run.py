@@ -21,6 +21,7 @@ from plotfarm.jobs.restored_times import note_time
 from plotfarm.jobs.sending import Sending
 from plotfarm.plots.names import escaped
 from plotfarm.plots.plotfile import Candidate, PlotFile, PlotFileError
+from plotfarm.reports.dry_run import Planned, planned
 from plotfarm.reports.progress import Bars, Screen
 from plotfarm.transfer.hashing import configured_segment_bytes, plot_hash
 from plotfarm.transfer.messages import Offer, Placed
@@ -61,6 +62,7 @@ class SendingRun:
         self._jobs: deque[Job] = deque()
         self._sending: dict[Stream, Sending] = {}
         self._bars = Bars(None)
+        self.planned: list[Planned] = []  # by a dry run
         self._streams = 1 if dry_run else config.plotter.streams
         self._sent = self._sent_before = self._failed_in_a_row = 0
         self._looked = self._begun = time.monotonic()
@@ -269,7 +271,9 @@ class SendingRun:
         self._trouble.reached.add(sending.host)
         plot = sending.plot
         verb = "is already at" if placed.is_stored else "would go to"
-        self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {sending.host}:{placed.path}")
+        would = Planned(plot.name, plot.size, sending.host, placed.path, placed.is_stored)
+        self.planned.append(would)
+        self._screen.result(planned(would))
         _LOG.info("Dry run: %s %s %s:%s", plot.name, verb, sending.host, placed.path)
 
     def _delivered(self, sending: Sending, delivered: Delivered) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from plotfarm.base.runs import Run, RunOutcome, ScriptHistory
 from plotfarm.base.text import one_line
 from plotfarm.base.units import format_duration
+from plotfarm.reports.envelope import iso
+from plotfarm.reports.frame import Remark
 
 
 @dataclass(frozen=True)
@@ -29,9 +31,9 @@ def lines(runs: Sequence[LastRun], now: float) -> list[str]:
     return [_line(one, now) for one in runs if not one.run.mode]
 
 
-def remarks(runs: Sequence[LastRun], now: float) -> list[tuple[str, str, str]]:
+def remarks(runs: Sequence[LastRun], now: float) -> list[Remark]:
     """Return the same as remarks below a frame."""
-    return [("-", "dim", line) for line in lines(runs, now)]
+    return [Remark("-", line) for line in lines(runs, now)]
 
 
 def _line(one: LastRun, now: float) -> str:
@@ -68,10 +70,8 @@ def _ago(time: float, now: float) -> str:
     return f"{format_duration(max(0.0, now - time))} ago"
 
 
-def as_json(runs: Sequence[LastRun]) -> list[dict[str, object]]:
+def data(runs: Sequence[LastRun]) -> list[dict[str, object]]:
     """Return the newest run of each script and mode; times in ISO 8601, unknown values null."""
-    from plotfarm.reports.plot_report import iso  # it imports this module
-
     return [
         {
             "script": f"{one.run.script}.py",

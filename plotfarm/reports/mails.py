@@ -19,6 +19,7 @@ from plotfarm.plots.names import escaped
 from plotfarm.reports import last_runs, plot_report, values, words
 from plotfarm.reports.compose import compose
 from plotfarm.reports.facts import DriveFacts, FarmFacts, ReceivedPlot
+from plotfarm.reports.listing import Said, grouped
 
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _MOST_DRIVES = 100  # in a mail: Gmail hides what comes after 102 kB of HTML
@@ -49,11 +50,12 @@ def daily_update(facts: FarmFacts) -> Message:
     drives, others = _drives_to_list(facts)
     used, total = _used_bytes(facts)
     kinds = values.kinds(facts)
+    standing = [_as_item(said) for said in grouped(facts.standing)]
     context = {
         **_farm(facts),
         "mood": values.worst([Severity.INFO, *(one.severity for one in facts.standing)]),
-        "standing": [_said(one) for one in facts.standing[:_MOST_ITEMS]],
-        "more_standing": max(0, len(facts.standing) - _MOST_ITEMS),
+        "standing": standing[:_MOST_ITEMS],
+        "more_standing": max(0, len(standing) - _MOST_ITEMS),
         "current": values.drive_values(facts, facts.current),
         "kinds": kinds if len(kinds) > 1 else [],
         "used_percent": used * 100 // total if total else None,
@@ -146,6 +148,15 @@ def _said(condition: Condition, over: bool = False) -> dict[str, str]:
     said = words.of_condition(condition, over)
     return {
         "mood": "good" if over else condition.severity.value,
+        "headline": said.headline,
+        "sentence": said.sentence,
+        "place": said.place,
+    }
+
+
+def _as_item(said: Said) -> dict[str, str]:
+    return {
+        "mood": said.severity.value,
         "headline": said.headline,
         "sentence": said.sentence,
         "place": said.place,

@@ -58,7 +58,7 @@ class Monitor:
 
     @property
     def facts(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.run("--report", "--json"))
+        found: dict[str, object] = json.loads(self.run("--report", "--json"))["data"]
         return found
 
 

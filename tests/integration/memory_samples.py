@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +26,7 @@ from plotfarm.reports import coins as coin_words
 from plotfarm.reports import status as status_words
 from plotfarm.reports.coins import CoinFacts
 from plotfarm.reports.status import Status as Sent
+from plotfarm.reports.terminal import Terminal
 
 NOW = 1_795_000_000.0  # the moment at which the samples were made, and are read
 LOG = Path("/home/chia/.chia/mainnet/log/debug.log")
@@ -178,9 +180,9 @@ def reports(state: State) -> dict[str, str]:
     facts = CoinFacts("farmer", NOW, book.received(), book.blocks(), book.total(), Coins())
     return {
         "status": status_words.as_text(sent),
-        "status in colour": status_words.as_text(sent, colour=True),
-        "status as JSON": status_words.as_json(sent),
-        "coins": coin_words.as_text(facts, False),
-        "coins as JSON": coin_words.as_json(facts),
+        "status in colour": status_words.as_text(sent, Terminal(colour=True)),
+        "status as JSON": json.dumps(status_words.data(sent), indent=2),
+        "coins": coin_words.as_text(facts),
+        "coins as JSON": json.dumps(coin_words.data(facts), indent=2),
         "coins as CSV": coin_words.as_csv(facts),
     }

@@ -162,10 +162,10 @@ def test_the_line_that_the_system_before_was_tried_with(farmer, tmp_path):
     known = "Found coins that were already accounted for in the log!: ['2021-04-24T14:16:11.298', '9200000000000']"
     assert known in farmer.text()
     assert "neither Chia's log nor its wallet was ever read" in farmer.run("--report").stdout
-    facts = json.loads(farmer.run("--report", "--json").stdout)
+    facts = json.loads(farmer.run("--report", "--json").stdout)["data"]
     assert facts["received_xch"] is None, "the test has a state of its own"
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "0"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "0"
 
 
 def test_a_test_log_is_told_at_once_and_only_once(farmer, tmp_path):
@@ -211,7 +211,7 @@ def test_spends_change_dust_and_other_assets_are_no_coins_received(farmer):
         chia_logs.added(TIME, parent_of(STRANGER, 3), XCH, more=" wallet_id:5 and type: 6"),
     )
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["coins"] == []
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["coins"] == []
     assert farmer.waiting() == 0
     assert farmer.server.received == []
 
@@ -317,12 +317,12 @@ def test_report_csv_and_json_say_the_same(farmer):
     text = farmer.run("--report").stdout
     for words in ("farmer01 Coin Report", "2026-10", "2026-11-24", "10.00 EUR", "Blocks found:", "45 d"):
         assert words in text
-    facts = json.loads(farmer.run("--report", "--json").stdout)
+    facts = json.loads(farmer.run("--report", "--json").stdout)["data"]
     assert (facts["received_xch"], len(facts["coins"]), len(facts["blocks"])) == ("1", 2, 1)
     rows = list(csv.DictReader(io.StringIO(farmer.run("--csv", "-").stdout)))
     assert [row["amount_xch"] for row in rows] == ["0.125", "0.875"]
     assert all(value[:1] not in tuple("=+-@\t\r") for row in rows for value in row.values())
-    since = json.loads(farmer.run("--report", "--json", "--since", "2026-11-01").stdout)
+    since = json.loads(farmer.run("--report", "--json", "--since", "2026-11-01").stdout)["data"]
     assert [coin["kind"] for coin in since["coins"]] == ["pool"]
     file = farmer.base / "coins.csv"
     assert "2 coins written" in farmer.run("--csv", str(file)).stdout

@@ -216,7 +216,7 @@ def test_a_name_that_the_wallet_makes_up_anew_is_no_new_coin(farmer, wallet):
     wallet.transactions = [transaction(parent(5), 2 * XCH)]  # after a resync, with another name
     farmer.run()
     assert len(farmer.mails(1)) == 1
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "2"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "2"
 
 
 def test_coins_that_were_told_under_made_up_names_are_recognised_and_doubles_are_said(farmer, wallet):
@@ -235,7 +235,7 @@ def test_coins_that_were_told_under_made_up_names_are_recognised_and_doubles_are
     told = farmer.mails(1)
     assert told == ["farmer01: 1 XCH received (payment)"]
     assert "it was counted twice" in " ".join(farmer.server.received[0].part("plain").split())
-    facts = json.loads(farmer.run("--report", "--json").stdout)
+    facts = json.loads(farmer.run("--report", "--json").stdout)["data"]
     assert facts["received_xch"] == "16", "what no coin of the wallet is like stays as it is"
     assert farmer.text().count("Counted twice") == 1
 
@@ -247,7 +247,7 @@ def test_what_the_wallet_holds_is_shown_beside_what_was_received(farmer, wallet)
     text = farmer.run("--report").stdout
     assert "Received in all (XCH):" in text
     assert "In the wallet on " in text
-    facts = json.loads(farmer.run("--report", "--json").stdout)
+    facts = json.loads(farmer.run("--report", "--json").stdout)["data"]
     assert (facts["received_xch"], facts["wallet"]["xch"]) == ("3", "1")
     assert farmer.mails(1)
     assert "In the wallet at" in farmer.server.received[0].part("plain")
@@ -259,10 +259,10 @@ def test_what_a_reorganisation_took_from_the_wallet_is_taken_back(farmer, wallet
     wallet.transactions = wallet.transactions[1:]
     wallet.height = HEIGHT - 1  # it begins anew: it has not come so far yet
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "7"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "7"
     wallet.height = HEIGHT + 1
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "4"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "4"
     assert farmer.mails(2)[1] == "farmer01: 1 coin taken back"
 
 
@@ -271,7 +271,7 @@ def test_the_wallet_of_another_key_takes_nothing_back(farmer, wallet):
     farmer.run()
     wallet.transactions = []
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "3"
     assert len(farmer.mails(1)) == 1
 
 

@@ -93,9 +93,9 @@ def test_an_offlined_drive_and_one_without_its_marker_are_passed_over(farm):
     (farm.drives[1] / MARKER).unlink()
     assert farm.run().returncode == 0
     assert farm.current() == str(farm.drives[2])
-    facts = json.loads(farm.run("--explain", "--json").stdout)
-    assert facts["plot_bytes"] == PLOT_BYTES
-    assert {one["drive"]: one["why"] for one in facts["drives"]} == {
+    facts = json.loads(farm.run("--explain", "--json").stdout)["data"]
+    assert facts["arriving_plot_bytes"] == PLOT_BYTES
+    assert {one["name"]: one["why"] for one in facts["drives"]} == {
         "drive1": "offlined",
         "drive2": f"not a drive: the marker file {MARKER} is not there",
         "drive10": f"taken: the lowest drive with room ({facts['drives'][2]['room_plots']} plots)",
@@ -145,9 +145,9 @@ def test_a_configured_or_known_drive_that_is_gone_is_listed_and_never_chosen(far
     state.know_drives({"uuid:6": (known, "/dev/sdx1")})
     state.close()
     farm.write(gone)
-    facts = json.loads(farm.run("--explain", "--json").stdout)
+    facts = json.loads(farm.run("--explain", "--json").stdout)["data"]
     listed = {one["mountpoint"]: (one["why"], one["usable"]) for one in facts["drives"]}
-    assert [one["drive"] for one in facts["drives"]] == ["drive1", "drive2", "drive5", "drive6", "drive10"]
+    assert [one["name"] for one in facts["drives"]] == ["drive1", "drive2", "drive5", "drive6", "drive10"]
     assert {place: listed[place] for place in (gone, known)} == {
         gone: ("not mounted", False),
         known: ("not mounted", False),

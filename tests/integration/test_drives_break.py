@@ -58,11 +58,11 @@ class Host:
         database.close()
 
     def explained(self, mountpoint: Path) -> list[dict[str, object]]:
-        drives = json.loads(self.run("--explain", "--json"))["drives"]
+        drives = json.loads(self.run("--explain", "--json"))["data"]["drives"]
         return [each for each in drives if each["mountpoint"] == str(mountpoint)]
 
     def reported(self, mountpoint: Path) -> list[dict[str, object]]:
-        drives = json.loads(self.run("-pr", "--json"))["plot_drives"]
+        drives = json.loads(self.run("-pr", "--json"))["data"]["drives"]
         return [each for each in drives if each["mountpoint"] == str(mountpoint)]
 
 

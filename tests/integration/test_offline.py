@@ -183,11 +183,11 @@ def test_a_running_arrival_finishes_and_keeps_the_plot_drive_until_then(nas, cap
         "plot-k32-a.plot. drive_manager.py chooses another plot drive once that plot is there.\n"
     )
     assert lock.held
-    explained = json.loads(nas.run("--explain", "--json").stdout)
-    assert explained["chosen"] == front and explained["arriving"]
+    explained = json.loads(nas.run("--explain", "--json").stdout)["data"]
+    assert explained["chosen_mountpoint"] == front and explained["arriving"]
     assert {one["mountpoint"]: one["usable"] for one in explained["drives"]}[front] is False
     lock.release()
-    assert json.loads(nas.run("--explain", "--json").stdout)["chosen"] == str(nas.drives[0])
+    assert json.loads(nas.run("--explain", "--json").stdout)["data"]["chosen_mountpoint"] == str(nas.drives[0])
 
 
 def test_what_people_wrote_into_the_file_stays(nas, capsys):

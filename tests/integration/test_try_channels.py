@@ -115,7 +115,7 @@ def test_the_same_as_json(host, mail, capsys):
     host.write(notifications={"sms": "True"})
     status, output, progress = run(host, capsys, as_json=True)
     assert (status, progress) == (1, "")
-    facts = json.loads(output)
+    facts = json.loads(output)["data"]
     assert facts["alerting"] is True
     assert [(one["channel"], one["recipient"], one["result"]) for one in facts["tests"]] == [
         ("sms", None, "refused"), ("email", FARMER, "sent"), ("email", PARTNER, "refused"),
@@ -127,7 +127,7 @@ def test_by_the_script_itself(host, mail):
     process = host.start("drive_manager.py", "--test_notifications", "--json")
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0
-    facts = json.loads(output)
+    facts = json.loads(output)["data"]
     assert {one["result"] for one in facts["tests"]} == {"sent"}
     assert len(mail.received) == 1
     assert host.fates() == [], "a test is sent at once: nothing waits for a second try"
