@@ -151,7 +151,7 @@ class Dispatch:
                 self.silent.pop(nas.host, None)
             case NotTaken():
                 if not nas.narrow(link, stream):
-                    nas.answered(Capacity(0, 0, answer.detail))
+                    nas.answered(Capacity(0, 0, 0, answer.detail))
             case Unavailable() | SessionLost() | StreamGone():
                 self.lose(nas, link, stream, answer.detail)
 

@@ -167,7 +167,7 @@ class Nas:
 
     def view(self) -> NasView:
         """Return what the choice between several NAS is made from."""
-        capacity = self._capacity or Capacity(0, 0, "")
+        capacity = self._capacity or Capacity(0, 0, 0, "")
         active = sum(stream.is_busy for stream in self.streams)
         return NasView(self.host, capacity.plots, capacity.streams, active, self._limit, self.last_used)
 

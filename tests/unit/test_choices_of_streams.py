@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from plotfarm.base.config.links import parse_links
 from plotfarm.base.state import Transfer, TransferOutcome
 from plotfarm.drives.model import Arrival
+from plotfarm.drives.reservations import arriving_bytes
 from plotfarm.drives.speed import speeds
 from plotfarm.drives.turns import Ticket, next_turns, yields
 from plotfarm.transfer import pace
@@ -100,6 +101,14 @@ def test_never_more_than_one_yields(arriving: list[tuple[str, int]], waiting: li
     arrivals = [under_way(plotter, since, f"d{number}") for number, (plotter, since) in enumerate(arriving)]
     tickets = [Ticket(str(number), plotter, since) for number, (plotter, since) in enumerate(waiting)]
     assert len(yielding(arrivals, tickets, since=50.0, long_since=20.0)) <= 1
+
+
+def test_what_others_bring_is_counted_while_they_do() -> None:
+    own = under_way("me", 10.0, "d3")
+    abandoned = replace(MANY[0], alive=False)
+    assert arriving_bytes([*MANY, own], "me") == 300
+    assert arriving_bytes([abandoned, own], "me") == 0
+    assert arriving_bytes([*MANY, own], "many") == 100
 
 
 def test_links() -> None:

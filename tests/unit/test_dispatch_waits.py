@@ -24,7 +24,7 @@ def dispatch(monkeypatch: pytest.MonkeyPatch) -> Dispatch:
     for host, plots in (("boasting", 10**9), ("honest", 3)):
         nas = made.all[host]
         nas.size = _Plot.size
-        nas.answered(Capacity(plots, plots, ""))
+        nas.answered(Capacity(plots, plots, 0, ""))
         monkeypatch.setattr(nas, "idle_stream", lambda: (None, None))
     return made
 
