@@ -14,6 +14,7 @@ from plotfarm.transfer.messages import Capacity
 
 
 class _Plot:
+    name = "plot-k32-test.plot"
     size = 10**11
 
 
