@@ -6,6 +6,7 @@ import math
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_an_answer_is_corrected_by_what_was_sent_since() -> None:
 # ---- NAS that are nearly equal ----
 
 
-def equals(count: int = 20, **values: float) -> list[NasView]:
+def equals(count: int = 20, **values: Any) -> list[NasView]:
     return [replace(A, host=f"nas{number}", plots=1000, last_used=-math.inf, **values) for number in range(count)]
 
 
