@@ -60,14 +60,20 @@ def _one_run(config: Config, state: State) -> int:
 
 def explain(config: Config, json: bool = False) -> int:
     """Print for each drive why it would be taken or passed over; nothing is changed."""
+    from plotfarm.jobs.host_limits import read_limits  # cron needs neither, every minute
+    from plotfarm.reports.host_limits import shortfalls
+
     refuse_network_directory(config.paths.locks)
     state = State(config.paths.state)
     choice = take_stock(config, state).choice
+    limits = read_limits(config, state, len(choice.verdicts))
     state.close()
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else None
     text = words.as_json(choice) if json else words.as_text(choice, width, words.wants_colour(sys.stdout))
     print(text)  # noqa: T201
+    for shortfall in () if json else shortfalls(limits):
+        print(f"Limit: {shortfall}")  # noqa: T201
     return 0
 
 
