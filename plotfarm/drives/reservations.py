@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -67,6 +67,11 @@ class Reservations:
             if isinstance(plotter, str) and isinstance(since, float):
                 served[plotter] = max(since, served.get(plotter, 0.0))
         return served
+
+
+def arriving_bytes(arrivals: Iterable[Arrival], plotter: str) -> int:
+    """Return how many bytes all plots have that others than `plotter` are bringing now."""
+    return sum(arrival.bytes for arrival in arrivals if arrival.alive and arrival.plotter != plotter)
 
 
 def _content(path: Path) -> dict[str, Any] | None:

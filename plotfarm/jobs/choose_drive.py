@@ -72,19 +72,26 @@ def _say(sentence: str) -> None:
 
 def explain(config: Config, as_json: bool = False, wide: bool = False) -> int:
     """Print for each drive why it would be taken or passed over; nothing is changed."""
+    from plotfarm.jobs.host_limits import read_limits  # cron needs neither, every minute
+    from plotfarm.reports.host_limits import shortfalls
+
     refuse_network_directory(config.paths.locks)
     state = State(config.paths.state)
     choice = take_stock(config, state).choice
+    limits = read_limits(config, state, len(choice.verdicts))
     runs = newest_runs(state.database)
     state.close()
     found = candidates(config.drives)
     now = time.time()
     if as_json:
         say(enveloped(Report.EXPLAIN, sender(config, Role.NAS), words.data(choice, found, runs), now))
-    else:
-        terminal = standard_output(wide=wide)
-        text = words.as_text(choice, terminal, found, str(config.path))
-        say(words.with_last_runs(text, runs, now, terminal))
+        return 0
+
+    terminal = standard_output(wide=wide)
+    text = words.as_text(choice, terminal, found, str(config.path))
+    say(words.with_last_runs(text, runs, now, terminal))
+    for shortfall in shortfalls(limits):
+        say("\n".join(terminal.lines(f"Limit: {shortfall}")))
     return 0
 
 

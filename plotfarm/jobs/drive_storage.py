@@ -21,7 +21,7 @@ from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.drives.opening import is_still_mounted, open_mounted
 from plotfarm.drives.probe import probe
 from plotfarm.drives.quarantine import Quarantine, Quarantined, QuarantineReason
-from plotfarm.drives.reservations import Reservations
+from plotfarm.drives.reservations import Reservations, arriving_bytes
 from plotfarm.drives.sessions import Session
 from plotfarm.jobs.arrival_limits import ArrivalLimits
 from plotfarm.jobs.fitness import unfit_drives
@@ -139,7 +139,12 @@ class DriveStorage:
         detail = "" if plots else _no_room(size, verdicts, view.survey, frozenset())
         if detail:
             _LOG.warning("Asked for room: %s", detail)
-        return Capacity(plots, self._limits.free_arrivals(view.arrivals, free), text(detail))
+        return Capacity(
+            plots=plots,
+            streams=self._limits.free_arrivals(view.arrivals, free),
+            arriving_bytes=arriving_bytes(view.arrivals, self._plotter),
+            detail=text(detail),
+        )
 
     def _resumable_drives(self, size: int, verdicts: Sequence[Verdict], view: _View) -> set[str]:
         """Return the drives without room for a plot that have room for the rest of one, whose part lies there."""

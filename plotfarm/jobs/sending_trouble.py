@@ -10,8 +10,10 @@ from pathlib import Path
 
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Config
+from plotfarm.base.database import Database
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.alerts import AlertBook
 from plotfarm.notify.checks import check
 from plotfarm.transfer.outcomes import Failure
 
@@ -25,7 +27,8 @@ class Trouble:
 
     stuck: dict[Path, int] = field(default_factory=dict)  # bytes of each plot that cannot be sent
     why: str = ""  # the newest reason
-    reached: set[str] = field(default_factory=set)  # NAS
+    reached: set[str] = field(default_factory=set)  # NAS that had something to say about a plot
+    answered: set[str] = field(default_factory=set)  # NAS that said what they can take
     silent: dict[str, str] = field(default_factory=dict)  # NAS -> why it cannot be reached
     waiting_for: dict[str, list[float]] = field(default_factory=dict)  # NAS that may have plots -> since (Unix time)
 
@@ -56,10 +59,15 @@ def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller, plots: str
     teller.evaluate(
         [
             check(["not_sent"], stuck, about=[plots]),
-            check(["nas_unavailable"], silent, about=asked),
+            check(["nas_unavailable"], silent, about=asked | trouble.answered),
             check(["waits_for_nas"], _waiting_for_nas(trouble), about=asked | set(trouble.waiting_for)),
         ]
     )
+
+
+def silent_before(database: Database) -> set[str]:
+    """Return the NAS that could not be reached when they were needed last, also those that nobody was told of yet."""
+    return {about for kind, about in AlertBook(database).standing() if kind == "nas_unavailable"}
 
 
 def _waiting_for_nas(trouble: Trouble) -> list[Condition]:

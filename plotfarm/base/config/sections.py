@@ -225,6 +225,7 @@ class Nas:
     connect_timeout_seconds: int = field(default=10, metadata={"minimum": 1})
     streams: int = field(default=4, metadata={"minimum": 1})  # plots on their way at once to one NAS
     policy: str = field(default="most_free", metadata={"choices": ("most_free", "in_order", "round_robin")})
+    answer_seconds: float = field(default=30.0, metadata={"minimum": 1})  # so long an answer about room counts
     links: tuple[str, ...] = field(default=(), metadata={"lines": True})  # "NAS: ADDRESS, ADDRESS", a line a NAS
 
 
