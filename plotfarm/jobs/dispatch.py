@@ -144,7 +144,7 @@ class Dispatch:
         """Ask every NAS what it can take of plots of this size, and wait for the answers, so long at most."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            unknown = [nas for nas in self.all.values() if nas.is_usable and nas.must_be_asked(size)]
+            unknown = [nas for nas in self.all.values() if nas.is_usable and nas.said is None]
             if not unknown:
                 return
             for nas in unknown:

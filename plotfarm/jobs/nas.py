@@ -216,6 +216,11 @@ class Nas:
         )
 
     @property
+    def said(self) -> Capacity | None:
+        """What it said last that it can take; None if it has not said, or that is not so any more."""
+        return self._answer.capacity if self._answer is not None else None
+
+    @property
     def opening_since(self) -> float | None:
         """When the oldest connection that does not stand yet was begun (time.monotonic); None if there is none."""
         begun = [link.opening.begun for link in self.links if link.opening is not None]

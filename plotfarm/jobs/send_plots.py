@@ -107,10 +107,10 @@ def ask_every_nas(config: Config) -> list[Answer]:
         return [
             Answer(
                 host,
-                plots=nas.view().plots,
+                plots=nas.said.plots if nas.said is not None else 0,
                 bytes_each=DEFAULT_PLOT_BYTES,
                 detail=nas.why,
-                problem=dispatch.silent.get(host, "" if nas.has_answered else "it has not answered in time"),
+                problem=dispatch.silent.get(host, "" if nas.said is not None else "it has not answered in time"),
             )
             for host, nas in dispatch.all.items()
         ]
