@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.exposure import is_exposed
 from plotfarm.base.config.loader import CHECKOUT
 from plotfarm.base.config.sections import Config
@@ -24,14 +24,16 @@ def tell(script: str, trouble: str, config: Config) -> None:
         if script:
             patience = config.watch.trouble_minutes * 60
             facts = {"script": script, "why": trouble}
-            failed = Condition("job_failed", script, Severity.CRITICAL, facts, patience)
-            exposed = Condition("config_readable", str(config.path), Severity.WARNING, {"path": str(config.path)})
+            failed = Condition(AlertKind.JOB_FAILED, script, Severity.CRITICAL, facts, patience)
+            exposed = Condition(
+                AlertKind.CONFIG_READABLE, str(config.path), Severity.WARNING, {"path": str(config.path)}
+            )
             memory = memory_conditions(script)
             Teller(config, state.database).evaluate(
                 [
-                    check(["job_failed"], [failed] if trouble else [], about=[script]),
-                    check(["memory_unusable"], memory, about=[script]),
-                    check(["config_readable"], [exposed] if is_exposed(config) else [], about=[str(config.path)]),
+                    check(Look.JOB, [failed] if trouble else [], about=[script]),
+                    check(Look.MEMORY, memory, about=[script]),
+                    check(Look.PASSWORDS, [exposed] if is_exposed(config) else [], about=[str(config.path)]),
                 ]
             )
         if Outbox(state.database).has_due(time.time()):
@@ -52,7 +54,7 @@ def memory_conditions(script: str) -> list[Condition]:
     """Return an alert if this process could not use the state database. Of each script: not all use the same of it."""
     return [
         Condition(
-            "memory_unusable",
+            AlertKind.MEMORY_UNUSABLE,
             script,
             Severity.CRITICAL,
             {"path": str(one.path), "trouble": one.trouble.value, "why": one.detail},

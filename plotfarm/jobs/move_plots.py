@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError
 from plotfarm.base.locks import Lock, sole_run
@@ -57,7 +57,7 @@ def _move(config: Config, lock: Lock, state: State, dry_run: bool) -> int:
 
         moved = MovingRun(config, lock, state, plots, screen, dry_run).move(candidates)
     if teller is not None:
-        teller.see(online, ["local_directory"])
+        teller.see(online, Look.LOCAL_DIRECTORY)
         tell_of_trouble(plots.trouble, config, teller, "local plots")
     return plots.finish("move", is_quiet=bool(moved) or dry_run)
 
@@ -75,5 +75,5 @@ def directories_on_drives(config: Config) -> list[Condition]:
                 )
             if real.startswith(f"{place}/") and not is_offlined(drive, offlined):
                 facts = {"directory": str(directory), "drive": drive.name, "mountpoint": drive.mountpoint}
-                found.append(Condition("local_directory", str(directory), Severity.WARNING, facts))
+                found.append(Condition(AlertKind.LOCAL_DIRECTORY, str(directory), Severity.WARNING, facts))
     return found

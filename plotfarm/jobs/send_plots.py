@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from plotfarm.base.condition import Look
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError
 from plotfarm.base.locks import Lock, sole_run
@@ -59,7 +60,7 @@ def _send(config: Config, lock: Lock, state: State, dry_run: bool) -> int:
         sent = SendingRun(config, lock, state, plots, screen, dry_run).send(candidates)
     if teller is not None:
         tell_of_trouble(plots.trouble, config, teller)
-        teller.see(mismatch_conditions(state), ["mismatches"])
+        teller.see(mismatch_conditions(state), Look.MISMATCHES)
     return plots.finish("send", is_quiet=bool(sent) or dry_run)
 
 
