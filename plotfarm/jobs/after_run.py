@@ -7,7 +7,7 @@ import sys
 import time
 
 from plotfarm.base import lock_waits
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.exposure import is_exposed
 from plotfarm.base.config.loader import CHECKOUT
 from plotfarm.base.config.sections import Config
@@ -42,23 +42,23 @@ def _check_locks() -> Check:
     """Look at the locks that this run took, or waited for in vain."""
     in_vain = lock_waits.waited_in_vain()
     about = {str(path) for path in lock_waits.taken()} | {str(one.path) for one in in_vain}
-    return check(["lock_held"], run_records.lock_conditions(in_vain), about=about)
+    return check(Look.LOCKS, run_records.lock_conditions(in_vain), about=about)
 
 
 def _checks_of_script(script: str, trouble: str, config: Config, database: Database) -> list[Check]:
     patience = run_records.grace_seconds(RunBook(database), script, config.watch) if trouble else 0.0
     facts = {"script": script, "why": trouble}
-    failed = Condition("job_failed", script, Severity.CRITICAL, facts, patience)
+    failed = Condition(AlertKind.JOB_FAILED, script, Severity.CRITICAL, facts, patience)
     is_told_already = bool(lock_waits.waited_in_vain())
     path = str(config.path)
-    exposed = Condition("config_readable", path, Severity.WARNING, {"path": path})
+    exposed = Condition(AlertKind.CONFIG_READABLE, path, Severity.WARNING, {"path": path})
     return [
-        check(["job_failed"], [failed] if trouble and not is_told_already else [], about=[script]),
-        check(["memory_unusable"], memory_conditions(script), about=[script]),
-        check(["config_readable"], [exposed] if is_exposed(config) else [], about=[path]),
+        check(Look.JOB, [failed] if trouble and not is_told_already else [], about=[script]),
+        check(Look.MEMORY, memory_conditions(script), about=[script]),
+        check(Look.PASSWORDS, [exposed] if is_exposed(config) else [], about=[path]),
         # It was started, and could read its configuration.
-        check(["config_broken"], [], about=[path]),
-        check(["cannot_start"], [], about=[str(CHECKOUT)]),
+        check(Look.CONFIGURATION, [], about=[path]),
+        check(Look.PACKAGES, [], about=[str(CHECKOUT)]),
     ]
 
 
@@ -66,7 +66,7 @@ def memory_conditions(script: str) -> list[Condition]:
     """Return an alert if this process could not use the state database. Of each script: not all use the same of it."""
     return [
         Condition(
-            "memory_unusable",
+            AlertKind.MEMORY_UNUSABLE,
             script,
             Severity.CRITICAL,
             {"path": str(one.path), "trouble": one.trouble.value, "why": one.detail},

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Chia
 from plotfarm.base.database import Database
 from plotfarm.chia.farm_book import FarmBook
@@ -15,7 +15,6 @@ from plotfarm.chia.farm_log import Farmed, Unreadable, farmed
 from plotfarm.chia.settings import log_path
 from plotfarm.jobs.telling import Teller
 
-KIND = "not_farming"
 _MOST_BYTES = 2 * 2**20  # a harvester writes every few seconds; further back, what is remembered is newer
 _TIMEOUT_SECONDS = 5.0
 
@@ -94,5 +93,5 @@ def watch_farming(settings: Chia, teller: Teller, heard: Heard) -> None:
             "plots": newest.plots,
             "since": newest.said,
         }
-        conditions.append(Condition("not_farming", "harvester", Severity.CRITICAL, facts))
-    teller.see(conditions, [KIND])
+        conditions.append(Condition(AlertKind.NOT_FARMING, "harvester", Severity.CRITICAL, facts))
+    teller.see(conditions, Look.FARMING)

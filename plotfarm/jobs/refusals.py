@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.config import last_good
 from plotfarm.base.config.loader import CHECKOUT, first_existing, load, places
 from plotfarm.base.config.sections import Config
@@ -57,13 +57,13 @@ def tell_of_packages(script: str, why: str, explicit: str | None) -> None:
 def broken_configuration(path: Path, script: str, why: str) -> Condition:
     """Return the alert that a configuration cannot be used; `script`: who found that."""
     facts = {"path": str(path), "script": script, "why": why[:_LONGEST_REASON]}
-    return Condition("config_broken", str(path), Severity.CRITICAL, facts, _PATIENCE_SECONDS)
+    return Condition(AlertKind.CONFIG_BROKEN, str(path), Severity.CRITICAL, facts, _PATIENCE_SECONDS)
 
 
 def unusable_packages(script: str, why: str) -> Condition:
     """Return the alert that nothing in this checkout can start; `script`: who found that."""
     facts = {"script": script, "why": why, "checkout": str(CHECKOUT)}
-    return Condition("cannot_start", str(CHECKOUT), Severity.CRITICAL, facts, _PATIENCE_SECONDS)
+    return Condition(AlertKind.CANNOT_START, str(CHECKOUT), Severity.CRITICAL, facts, _PATIENCE_SECONDS)
 
 
 def _usable(candidates: Sequence[Path]) -> Config | None:
@@ -90,7 +90,9 @@ def _tell(script: str, config: Config, condition: Condition, outcome: RunOutcome
     _begin(script, config, str(condition.facts["why"]))
     recording = _recorded(script, config, outcome, status)
     memory = recording.memory or run_records.open_memory(config)
-    Teller(config, memory).evaluate([check([condition.kind], [condition], about=[condition.about])])
+    look = condition.kind.look
+    assert look is not None, "it is over some day"
+    Teller(config, memory).evaluate([check(look, [condition], about=[condition.about])])
     if Outbox(memory).has_due(time.time()):
         after_run.start_delivery(config)
     memory.close()

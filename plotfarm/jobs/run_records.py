@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from plotfarm import __version__
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.intervals import parse_intervals
 from plotfarm.base.config.sections import Config, Watch
 from plotfarm.base.database import Database
@@ -73,7 +73,7 @@ def check_runs(book: RunBook, watch: Watch) -> Check:
     watched = _watched(book, watch)
     missed = silent(histories, watched, moment())
     well = set(watched) - {one.script for one in missed}
-    return check(["script_silent"], [silence_condition(one) for one in missed], well=well)
+    return check(Look.RUNS, [silence_condition(one) for one in missed], well=well)
 
 
 def _watched(book: RunBook, watch: Watch) -> dict[str, float]:
@@ -92,14 +92,14 @@ def silence_condition(missed: Silence) -> Condition:
         "alive": int(last.is_alive(moment().boot)),
     }
     # Silent for two intervals, and told after one more: not before it had its turn after a boot.
-    return Condition("script_silent", missed.script, Severity.CRITICAL, facts, missed.interval_seconds)
+    return Condition(AlertKind.SCRIPT_SILENT, missed.script, Severity.CRITICAL, facts, missed.interval_seconds)
 
 
 def lock_conditions(timeouts: Sequence[LockTimeout]) -> list[Condition]:
     """Return an alert for each lock that this process waited for in vain."""
     return [
         Condition(
-            "lock_held",
+            AlertKind.LOCK_HELD,
             str(one.path),
             Severity.CRITICAL,
             {

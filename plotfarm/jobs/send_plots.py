@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from plotfarm.base.condition import Look
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError
 from plotfarm.base.locks import Lock, sole_run
@@ -74,7 +75,7 @@ def _send(config: Config, lock: Lock, state: State) -> int:
 
         sent = SendingRun(config, lock, state, plots, screen, dry_run=False).send(candidates)
     tell_of_trouble(plots.trouble, config, teller)
-    teller.see(mismatch_conditions(state), ["mismatches"])
+    teller.see(mismatch_conditions(state), Look.MISMATCHES)
     return plots.finish("send", is_quiet=bool(sent))
 
 

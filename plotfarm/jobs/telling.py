@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.database import Database
 from plotfarm.jobs.server import server_name
@@ -38,9 +38,9 @@ class Teller:
         """Return the conditions that were told of and are not over, by (kind, about)."""
         return {key: one.condition for key, one in self._book.standing().items() if one.told is not None}
 
-    def see(self, conditions: Iterable[Condition], kinds: Collection[str]) -> None:
-        """Evaluate one check that looks for these kinds."""
-        self.evaluate([check(kinds, conditions)])
+    def see(self, conditions: Iterable[Condition], look: Look, kinds: Collection[AlertKind] | None = None) -> None:
+        """Evaluate one check, of all kinds of a look or of some of them."""
+        self.evaluate([check(look, conditions, kinds=kinds)])
 
     def evaluate(self, checks: Sequence[Check]) -> None:
         """Tell of what the checks found and begins, and of what they found before and is over."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.text import one_line
 from plotfarm.notify.message import Message
 
@@ -23,7 +23,7 @@ def alert(server: str, raised: Sequence[Condition], cleared: Sequence[Condition]
 def sentence(condition: Condition, over: bool = False) -> str:
     """Return one line about a condition that begins, or is `over`."""
     facts = condition.facts
-    if condition.kind == "cannot_start":
+    if condition.kind is AlertKind.CANNOT_START:
         if over:
             return "the scripts can start again"
         return (

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from plotfarm.base.condition import Severity
+from plotfarm.base.condition import AlertKind, Look, Severity
 from plotfarm.base.text import one_line
 from plotfarm.base.units import DAY_SECONDS, format_bytes, format_duration
 from plotfarm.drives.damage import damage_of
 from plotfarm.drives.health import Assessment
-from plotfarm.drives.presence import PRESENCE_KINDS
 from plotfarm.drives.reasons import Reason
 from plotfarm.plots import formats
 from plotfarm.plots.names import escaped
@@ -27,7 +26,12 @@ NOT_READ = "its SMART data has not been read yet"
 _MOST_NAMES = 6
 _MOODS = {Assessment.PASSED: "good", Assessment.FAILED: "critical", Assessment.NOT_SAID: "warning"}
 # Kinds of conditions that are about a drive; the reason that it takes no plots says those of its presence already.
-_NOTES = {"hot": "hot", "failing": "failing", "sectors": "bad sectors", **dict.fromkeys(PRESENCE_KINDS, "")}
+_NOTES = {
+    AlertKind.HOT: "hot",
+    AlertKind.FAILING: "failing",
+    AlertKind.SECTORS: "bad sectors",
+    **dict.fromkeys(Look.PRESENCE.kinds, ""),
+}
 
 
 @dataclass(frozen=True)
@@ -299,7 +303,7 @@ def _said(drive: DriveFacts, text: str) -> Shown:
 
 def _heat(facts: FarmFacts, drive: DriveFacts) -> str:
     """Return how hot a drive is by the conditions that stand."""
-    moods = [one.severity for one in facts.standing if one.kind == "hot" and one.about == drive.drive.identity]
+    moods = [one.severity for one in facts.standing if one.kind is AlertKind.HOT and one.about == drive.drive.identity]
     return worst(mood.value for mood in moods)
 
 

@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.config.sections import Coins
 from plotfarm.base.state import Daily, Room, State, Transfer, TransferOutcome
 from plotfarm.chia.coin_book import CoinBook
@@ -119,8 +119,8 @@ def _fill_coins(state: State) -> None:
 
 
 def _fill_messages(state: State) -> None:
-    hot = Condition("hot", "uuid:1", Severity.CRITICAL, {"drive": "drive1", "celsius": 61}, 60.0, 3600.0)
-    odd = Condition("missing", _BYTES_NO_TEXT, Severity.WARNING, {"why": None})
+    hot = Condition(AlertKind.HOT, "uuid:1", Severity.CRITICAL, {"drive": "drive1", "celsius": 61}, 60.0, 3600.0)
+    odd = Condition(AlertKind.MISSING, _BYTES_NO_TEXT, Severity.WARNING, {"why": None})
     standing = {
         ("hot", "uuid:1"): Standing(hot, NOW - 700, NOW - 600),
         ("missing", _BYTES_NO_TEXT): Standing(odd, NOW - 5, None),

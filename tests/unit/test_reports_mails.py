@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
@@ -30,7 +29,7 @@ from reports_samples import (
 )
 
 from plotfarm.base import memory_trouble
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Chia, Coins, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
 from plotfarm.base.lock_waits import Holder, LockTimeout
 from plotfarm.base.memory_trouble import Trouble as MemoryTrouble
@@ -426,13 +425,6 @@ def test_a_drive_that_says_it_uses_more_than_it_has_is_full():
 # ---- Every condition that the jobs tell of has its words ----
 
 
-def kinds_in_the_code():
-    calls = [node for file in (words.TEMPLATES.parent / "plotfarm").rglob("*.py") if "Condition(" in file.read_text()
-             for node in ast.walk(ast.parse(file.read_text()))
-             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Condition", "Alert")]  # fmt: skip
-    return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
-
-
 def ill_drives():
     """The conditions of drives: hot, failing, with new errors, silent, slow, in quarantine, missing and hanging."""
     healths = [
@@ -489,7 +481,7 @@ def told_by_jobs(directory):
     tell_of_trouble(trouble, config, teller)
     for drive in ("drive1", "drive2"):
         state.record_transfer(rejected(f"chianas01:{drive}"))
-    teller.see(mismatch_conditions(state), ["mismatches"])
+    teller.see(mismatch_conditions(state), Look.MISMATCHES)
     tell("plot_manager.py", "no such host", config)
     told += [one.condition for one in book.standing().values()]
     state.close()
@@ -575,7 +567,7 @@ def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp
     found = {one.kind: one for one in [*ill_drives(), *told_by_jobs(tmp_path), *refused(),
              *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path), *unusable_memory(), *stopped(),
              not_farmed(PlotFormat.PLOT2, rejected(""))]}  # fmt: skip
-    assert set(found) == kinds_in_the_code()
+    assert set(found) == set(AlertKind)
     for kind, one in found.items():
         assert kind in words._alert_words()
         message = mails.alert("nas", [one], [one], NOW)
@@ -591,18 +583,18 @@ def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp
 
 def test_the_words_of_what_is_not_about_a_drive():
     waiting = {"host": "chiaplot01", "why": "no drive can take a plot", "waiting": 1, "bytes": K32}
-    not_sent = Condition("not_sent", "plots", Severity.WARNING, waiting)
+    not_sent = Condition(AlertKind.NOT_SENT, "plots", Severity.WARNING, waiting)
     path = "/etc/plot_manager_config"
-    readable = Condition("config_readable", path, Severity.WARNING, {"path": path})
+    readable = Condition(AlertKind.CONFIG_READABLE, path, Severity.WARNING, {"path": path})
     places = {"mountpoints": "/mnt/drive1, /mnt/drive2"}
-    not_listed = Condition("chia_not_listed", "drives", Severity.WARNING, places)
+    not_listed = Condition(AlertKind.CHIA_NOT_LISTED, "drives", Severity.WARNING, places)
     assert mails.sentence(not_sent) == "1 plot (101.4 GiB) cannot be sent from chiaplot01: no drive can take a plot"
     assert mails.sentence(readable) == f"{path} holds passwords or tokens and can be read by other users"
     assert f"chmod 600 {path}, or write env:NAME" in " ".join(mails.alert("nas", [readable], []).text.split())
     assert mails.alert("nas", [not_listed], []).short == "nas: Chia does not farm 2 plot drives"
     for trouble in MemoryTrouble:
         facts = {"path": "/state.sqlite", "trouble": trouble.value, "why": "disk I/O error"}
-        unusable = Condition("memory_unusable", "plot_manager", Severity.CRITICAL, facts)
+        unusable = Condition(AlertKind.MEMORY_UNUSABLE, "plot_manager", Severity.CRITICAL, facts)
         is_newer = trouble is MemoryTrouble.NEWER
         did = "ends at once" if is_newer else "could not use /state.sqlite"
         assert mails.sentence(unusable) == f"plot_manager {did}: disk I/O error"
