@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import sys
 
+from plotfarm.base.condition import Severity
 from plotfarm.base.config.exposure import is_exposed
 from plotfarm.base.config.sections import Config
 from plotfarm.jobs.server import server_name
+from plotfarm.notify import policy
 from plotfarm.notify.channels import Result, configured_channels
 from plotfarm.reports import mails
 from plotfarm.reports.explain import wants_colour
@@ -47,7 +49,26 @@ def _print(rows: list[tuple[str, str, Result, str]], config: Config) -> None:
         print(f"{channel:8}  {recipient or '-'}  {shown}{f': {why}' if why else ''}")  # noqa: T201
     if not rows:
         print(_NOTHING)  # noqa: T201
+    for severity in _unheard(config) if rows else ():
+        print(f"Note: nobody gets messages of severity {severity}: see {severity}_channels and services.")  # noqa: T201
     if not config.notifications.alerting:
         print("Note: [notifications] alerting is False, so nothing but this test is ever sent.")  # noqa: T201
     if is_exposed(config):
         print(f"Note: all users of this host can read the passwords in {config.path}: chmod 600 it.")  # noqa: T201
+
+
+def _unheard(config: Config) -> list[Severity]:
+    """Return the severities whose messages would go to nobody."""
+    channels, _ = configured_channels(config)
+    everybody = {channel.name: channel.recipients() for channel in channels}
+    return [
+        severity
+        for severity in Severity
+        if not policy.targets(
+            "alert",
+            severity,
+            config.notifications,
+            {channel.name: channel.recipients(severity) for channel in channels},
+            everybody,
+        )
+    ]
