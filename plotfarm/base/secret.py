@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from plotfarm.base.condition import Severity
+from plotfarm.base.config import custody
 from plotfarm.base.errors import PlotfarmError
 
 _FROM_ENVIRONMENT, _FROM_FILE = "env:", "file:"
@@ -47,6 +48,8 @@ class Secret:
             return os.environ[name]
         if self._text.startswith(_FROM_FILE):
             path = Path(self._text.removeprefix(_FROM_FILE)).expanduser()
+            if weaknesses := custody.mistakes(path, "it holds a secret"):
+                raise PlotfarmError(f"the secret in {path} is not used: {weaknesses[0]}")
             try:
                 return path.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeError) as error:

@@ -10,7 +10,8 @@ import subprocess
 import pytest
 
 from plotfarm.base.config import custody, loader
-from plotfarm.base.errors import ConfigurationError
+from plotfarm.base.errors import ConfigurationError, PlotfarmError
+from plotfarm.base.secret import Secret
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
 
@@ -115,3 +116,14 @@ def test_all_that_is_wrong_is_said_together(config):
 
 def test_a_file_that_is_gone_has_no_mistakes(tmp_path):
     assert custody.mistakes(tmp_path / "missing") == []
+
+
+def test_a_secret_in_a_file_that_others_can_write_is_not_used_until_the_remedy_is_typed(tmp_path):
+    path = tmp_path / "password"
+    path.write_text("sesame-open\n")
+    path.chmod(0o662)
+    with pytest.raises(PlotfarmError, match="can be written by every user") as caught:
+        Secret(f"file:{path}").reveal()
+    assert "sesame" not in str(caught.value)
+    typed(str(caught.value))
+    assert Secret(f"file:{path}").reveal() == "sesame-open"

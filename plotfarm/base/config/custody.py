@@ -1,7 +1,7 @@
-"""Whether other users of a host can change its configuration, which names commands that the suite runs.
+"""Whether other users of a host can change its configuration, or a file that holds a secret.
 
 Trusted are root, the user who runs this, and the owner of the scripts, who could change those. Whoever else can write
-to the file, or rename it away in a directory above it, has the suite run what he likes.
+to the configuration, or rename it away in a directory above it, has the suite run what he likes: it names commands.
 """
 
 from __future__ import annotations
@@ -13,22 +13,28 @@ from pathlib import Path
 
 from plotfarm.base.text import one_line
 
+_COMMANDS = "the configuration names commands that this suite runs"
 
-def mistakes(path: Path) -> list[str]:
-    """Return a line for each way by which others can change the file at `path`, with the command that ends it."""
+
+def mistakes(path: Path, why: str = _COMMANDS) -> list[str]:
+    """Return a line for each way by which others can change the file at `path`, with the command that ends it.
+
+    `why`: what is bad about that.
+    """
     try:
         target = Path(os.path.realpath(path))
         # A link to it can be replaced where that lies.
         places = dict.fromkeys([target, *target.parents, *Path(os.path.abspath(path)).parents])
-        return [line for place in places for line in _weaknesses(place, place.stat(), is_file=place == target)]
+        reasons = {place: why if place == target else "who can, can replace the file in it" for place in places}
+        return [line for place in places for line in _weaknesses(place, reasons[place], is_file=place == target)]
     except OSError:  # reading it has failed as well, or will
         return []
 
 
-def _weaknesses(place: Path, status: os.stat_result, *, is_file: bool) -> Iterator[str]:
+def _weaknesses(place: Path, why: str, *, is_file: bool) -> Iterator[str]:
+    status = place.stat()
     trusted = _trusted()
     shown = one_line(str(place))
-    why = "the configuration names commands that this suite runs" if is_file else "who can, can replace the file in it"
     if status.st_uid not in trusted:
         yield f"{shown} belongs to user {status.st_uid}: {why}. Type: chown {os.geteuid()} {shown}"
     # In a directory with the sticky bit, such as /tmp, others cannot rename a file: unlink(2).

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, fields, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from plotfarm.base.config import custody, rules, structure, values
-from plotfarm.base.config.discretion import Schema
-from plotfarm.base.config.mistakes import MistakeWords
 from plotfarm.base.config.sections import Config
 from plotfarm.base.config.structure import Value
 from plotfarm.base.errors import ConfigurationError
@@ -23,8 +23,17 @@ CHECKOUT = Path(os.path.realpath(__file__)).parents[3]
 _ANCHORED = {"paths": ("logs", "state", "locks"), "testing": ("plot_directory",)}
 
 Values = Mapping[str, Mapping[str, Value]]  # section -> key -> its text
-# Section, field as it is named in sections.py, and the line that says what is wrong.
-_Mistake = tuple[str, str, str]
+Keys = Mapping[str, Field[object]]  # of one section
+
+
+class RefusedValue(NamedTuple):
+    """A value that cannot be read, or breaks a rule."""
+
+    section: str
+    field: str  # as it is named in sections.py
+    key: str  # as it is named in the file
+    value: Value
+    refusal: rules.Refusal
 
 
 def places(explicit: str | None, environment: Mapping[str, str]) -> list[tuple[Path, str]]:
@@ -114,17 +123,19 @@ def from_text(
     """
     known = schema()
     found = structure.parse(text, known, {key for keys in known.values() for key in keys})
-    words = MistakeWords(known)
-    config, mistakes = _typed(found.values, path, known, words)
-    wrong = {(section, field) for section, field, _ in mistakes}
-    mistakes += _against_rules(config, found.values, kernel or rules.KernelPorts(), wrong, words)
-    mistakes += _missing(config, found.values, demands, wrong, words)
-    lines = [*beside, *words.of_structure(found), *words.of_unknown(found), *(line for _, _, line in mistakes)]
-    if lines:
+    config, refused = _typed(found.values, path, known)
+    wrong = {(one.section, one.field) for one in refused}
+    refused += _against_rules(config, found.values, kernel or rules.KernelPorts(), wrong)
+    refused += _missing(config, found.values, demands, wrong)
+    if beside or refused or found.mistakes or _has_unknown(found.values, known):
+        from plotfarm.base.config.mistakes import in_words  # only here: files seldom have any
+
+        lines = [*beside, *in_words(known, found, refused)]
         raise ConfigurationError(f"{path} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}:", lines)
     return config
 
 
+@functools.cache
 def schema() -> dict[str, dict[str, Field[object]]]:
     """Return section -> key as it stands in the file -> field of sections.py."""
     return {
@@ -139,10 +150,11 @@ def ini_key(field_name: str) -> str:
     return field_name.removesuffix("_bytes")
 
 
-def _typed(texts: Values, path: Path, schema: Schema, words: MistakeWords) -> tuple[Config, list[_Mistake]]:
+def _typed(texts: Values, path: Path, schema: Mapping[str, Keys]) -> tuple[Config, list[RefusedValue]]:
     """Read every known key; what cannot be read keeps its default and is a mistake."""
     config = Config(path)
-    mistakes: list[_Mistake] = []
+    refused: list[RefusedValue] = []
+    sections: dict[str, Any] = {}
     for section, known in schema.items():
         taken: dict[str, object] = {}
         for key, value in texts.get(section, {}).items():
@@ -152,30 +164,34 @@ def _typed(texts: Values, path: Path, schema: Schema, words: MistakeWords) -> tu
             try:
                 taken[field.name] = values.read(str(field.type), field.name, value.text, field.metadata)
             except ValueError as error:
-                mistakes.append((section, field.name, words.of_value(section, key, value, str(error))))
-        whole = replace(getattr(config, section), **taken)
-        anchors = {name: CHECKOUT / getattr(whole, name) for name in _ANCHORED.get(section, ())}
-        config = replace(config, **{section: replace(whole, **anchors)})
-    return config, mistakes
+                refused.append(RefusedValue(section, field.name, key, value, rules.Refusal(str(error))))
+        anchored = _ANCHORED.get(section, ())
+        if taken or anchored:
+            whole = replace(getattr(config, section), **taken)
+            sections[section] = replace(whole, **{name: CHECKOUT / getattr(whole, name) for name in anchored})
+    return replace(config, **sections), refused
 
 
 def _against_rules(
-    config: Config, texts: Values, kernel: rules.KernelPorts, wrong: set[tuple[str, str]], words: MistakeWords
-) -> Iterator[_Mistake]:
+    config: Config, texts: Values, kernel: rules.KernelPorts, wrong: set[tuple[str, str]]
+) -> Iterator[RefusedValue]:
     for section, field, refusal in rules.refusals(config, kernel, wrong):
         value = getattr(getattr(config, section), field)
         default = f"{value.start}-{value.stop - 1}" if isinstance(value, range) else str(value)
         key = ini_key(field)
-        text = texts.get(section, {}).get(key, Value(default, 0))
-        yield section, field, words.of_refusal(section, key, text, refusal)
+        yield RefusedValue(section, field, key, texts.get(section, {}).get(key, Value(default, 0)), refusal)
 
 
 def _missing(
-    config: Config, texts: Values, demands: Sequence[str], wrong: set[tuple[str, str]], words: MistakeWords
-) -> Iterator[_Mistake]:
+    config: Config, texts: Values, demands: Sequence[str], wrong: set[tuple[str, str]]
+) -> Iterator[RefusedValue]:
+    refusal = rules.Refusal("this script needs a value here, it must not be empty")
     for demand in demands:
         section, _, field = demand.partition(".")
         if (section, field) not in wrong and not getattr(getattr(config, section), field):
-            value = texts.get(section, {}).get(ini_key(field), Value("", 0))
-            allowed = "this script needs a value here, it must not be empty"
-            yield section, field, words.of_value(section, ini_key(field), value, allowed)
+            key = ini_key(field)
+            yield RefusedValue(section, field, key, texts.get(section, {}).get(key, Value("", 0)), refusal)
+
+
+def _has_unknown(texts: Values, known: Mapping[str, Keys]) -> bool:
+    return any(section not in known or not keys.keys() <= known[section].keys() for section, keys in texts.items())

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 from plotfarm.base.config.discretion import NOT_SHOWN, Discretion, Schema
-from plotfarm.base.config.rules import Refusal
 from plotfarm.base.config.structure import Fault, Structure, Value
+
+if TYPE_CHECKING:
+    from plotfarm.base.config.loader import RefusedValue
 
 _MOST_FAULTS = 50  # a file with more is no configuration
 _WITH_NAMES = {Fault.SECTION_TWICE: "section [{section}] {fault}", Fault.KEY_TWICE: "[{section}] {key} {fault}"}
@@ -14,9 +17,13 @@ _NEAR, _VERY_NEAR = 0.6, 0.7  # how alike two names are: difflib.SequenceMatcher
 _SHORTEST_PART = 3
 
 
-class MistakeWords:
-    """Makes one line of each mistake."""
+def in_words(schema: Schema, structure: Structure, refused: Iterable[RefusedValue]) -> list[str]:
+    """Return a line for each mistake: first what fits nowhere, then what nobody knows, then what is not allowed."""
+    words = _Words(schema)
+    return [*words.of_structure(structure), *words.of_unknown(structure), *map(words.of_value, refused)]
 
+
+class _Words:
     def __init__(self, schema: Schema) -> None:
         self._schema = schema
         self._discretion = Discretion(schema)
@@ -43,15 +50,12 @@ class MistakeWords:
                 if key not in known:
                     yield self._unknown_key(section, key, value)
 
-    def of_value(self, section: str, key: str, value: Value, allowed: str) -> str:
-        """Return the line for a value that cannot be read."""
+    def of_value(self, refused: RefusedValue) -> str:
+        """Return the line for a value that is not allowed."""
+        section, key, value = refused.section, refused.key, refused.value
         said = f"= {self._discretion.value(section, key, value)}" if value.text else "is empty"
-        return f"[{section}] {key} {said}: {allowed}"
-
-    def of_refusal(self, section: str, key: str, value: Value, refusal: Refusal) -> str:
-        """Return the line for a value that breaks a rule."""
         may_show = self._discretion.may_show(section, key, value)
-        return self.of_value(section, key, value, refusal.in_words(may_show=may_show))
+        return f"[{section}] {key} {said}: {refused.refusal.in_words(may_show=may_show)}"
 
     def _unknown_section(self, section: str, line: int) -> str:
         name = self._discretion.name(section)

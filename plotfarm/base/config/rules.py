@@ -9,7 +9,6 @@ from pathlib import Path
 
 from plotfarm.base.config.intervals import parse_intervals
 from plotfarm.base.config.links import parse_links
-from plotfarm.base.config.mailboxes import is_mailbox
 from plotfarm.base.config.sections import Config, Email
 from plotfarm.base.secret import Secret
 
@@ -233,6 +232,10 @@ def _refuse_suffixes(suffixes: Sequence[str]) -> Refusal | None:
 
 
 def _refuse_mail_addresses(addresses: Sequence[str]) -> Refusal | None:
+    if not addresses:
+        return None
+    from plotfarm.base.config.mailboxes import is_mailbox  # not every host sends mail
+
     bad = (address for address in addresses if not is_mailbox(address))
     return _refuse_entries(
         bad, "addresses such as farmer@example.org or Farmer <farmer@example.org> are allowed", "none"

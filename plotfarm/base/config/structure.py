@@ -9,7 +9,7 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 
 from plotfarm.base.text import one_line
@@ -18,8 +18,7 @@ from plotfarm.base.text import one_line
 _HEADER = re.compile(r"\[(?P<name>.+)\](?P<rest>.*)")
 _OPTION = re.compile(r"(?P<key>.*?)\s*[=:]\s*(?P<value>.*)$")
 # What may be left of a header: `[email`, `email]`, `(email)`, `email`.
-_BROKEN_HEADER = re.compile(r"\W*(?P<name>\w+)\W*")
-_INLINE_COMMENT = re.compile(r"(?:^|(?<=\s))#.*")
+_BROKEN_HEADER = r"\W*(?P<name>\w+)\W*"
 
 
 def new_parser() -> configparser.RawConfigParser:
@@ -80,15 +79,12 @@ def parse(text: str, sections: Collection[str] = (), keys: Collection[str] = ())
     return reader.result()
 
 
-@dataclass
 class _Open:
     """The value that is being read: more of its lines may follow. Of one that counts for nothing `section` is None."""
 
-    section: str | None
-    key: str
-    line: int
-    is_in_doubt: bool
-    lines: list[str] = field(default_factory=list)
+    def __init__(self, section: str | None, key: str, line: int, is_in_doubt: bool, text: str = "") -> None:
+        self.section, self.key, self.line, self.is_in_doubt = section, key, line, is_in_doubt
+        self.lines = [text]
 
 
 class _Reader:
@@ -139,7 +135,7 @@ class _Reader:
     def _begin(self, number: int, content: str) -> None:
         header = _HEADER.match(content)
         option = _OPTION.match(content)
-        broken = None if option else _BROKEN_HEADER.fullmatch(content)
+        broken = None if option else re.fullmatch(_BROKEN_HEADER, content)
         if header:
             if header["rest"].strip():
                 self._mistakes.append(Mistake(number, Fault.BEHIND_HEADER))
@@ -173,7 +169,7 @@ class _Reader:
         if section is not None and key in self._values[section]:
             self._mistakes.append(Mistake(number, Fault.KEY_TWICE, section, key))
             section = None
-        self._open = _Open(section, key, number, self._is_damaged, [text])
+        self._open = _Open(section, key, number, self._is_damaged, text)
         if section is not None:
             self._values[section][key] = Value(text, number, self._is_damaged)
 
@@ -190,8 +186,10 @@ def _without_comment(line: str) -> tuple[str, bool]:
     stripped = line.strip()
     if stripped.startswith(("#", ";")):
         return "", True
-    content, comments = _INLINE_COMMENT.subn("", line)
-    return content.strip(), comments > 0
+    at = line.find("#")
+    while at > 0 and not line[at - 1].isspace():
+        at = line.find("#", at + 1)
+    return (stripped, False) if at < 0 else (line[:at].strip(), True)
 
 
 def shown(text: str, most: int = 80) -> str:
