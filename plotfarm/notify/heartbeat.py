@@ -42,6 +42,7 @@ class Beat:
     status: int = 0  # exit status
     seconds: float = 0.0  # how long the run took
     log: str = ""  # its last lines
+    own_id: str = ""  # of a run that found another at it: its own, if it has said that it began
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def _of_healthchecks(url: str, beat: Beat) -> list[Ping]:
         case Event.BEGUN:
             return [Ping(_below(url, "start", beat.run_id), b"")]
         case Event.BUSY:
-            return [Ping(url, b"an earlier run is still at it"), Ping(_below(url, "start", beat.run_id), b"")]
+            alive = _below(url, "", beat.own_id) if beat.own_id else url
+            return [Ping(alive, b"an earlier run is still at it"), Ping(_below(url, "start", beat.run_id), b"")]
         case Event.KILLED:
             return [Ping(_below(url, "fail", beat.run_id), _body(f"ended without a word\n{beat.log}"))]
         case Event.ENDED if beat.status == 0:

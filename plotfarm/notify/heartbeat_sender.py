@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from io import FileIO
 from typing import Any
 
-_SHORT_RUN_SECONDS = 0.3  # nothing is sent before: most runs have ended by then
+_SHORT_RUN_SECONDS = 0.5  # nothing is sent before: most runs have ended by then
 _TRIES = 3
 _PAUSE_SECONDS = 5.0
 _LAST_LINES = 30
@@ -46,6 +46,8 @@ def main() -> int:
         _send(task, "begun", tries=1)
     if not has_more:
         end = _read_end(source)
+        if end is not None and end["event"] == "busy":
+            end["own_id"] = task.run_id
     if end is None:
         _send(task, "killed")
     else:
