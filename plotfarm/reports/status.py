@@ -22,6 +22,7 @@ _LONGEST_NAME = 48  # cells
 _BAR = 20  # cells between its brackets
 _INDENT = "    "
 _WIDEST_REMARK = 120  # cells
+_SLOW = "(slow: not half as fast as the others)"
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,8 @@ def as_text(status: Status, terminal: Terminal = PLAIN) -> str:
         lines += ["", *terminal.lines("How fast plots arrive (median of the newest 20 of 1 GB and more):", "  ")]
         for drive, speed in status.speeds.items():
             lines += _speed(drive, speed, terminal)
+        if any(speed.is_slow for speed in status.speeds.values()):
+            lines += ["  " + part for part in terminal.lines(_SLOW, limit=_less(terminal, 2))]
     if status.last:
         lines += ["", "The last ones:"]
         for transfer in status.last:
@@ -137,21 +140,21 @@ def _running(each: Running, status: Status, terminal: Terminal) -> list[str]:
     target = f"-> {each.target or '?'}"
     place = target if each.source == status.host else f"{each.source} {target}"
     mood = ""
-    said = [format_bytes(each.bytes)]
+    said = ""
+    more = [f", {format_bytes(each.bytes)}"]
     still = status.now - each.progress
     if not each.alive:
         mood = "critical"
-        said.append("ended without a word")
+        said = "ended without a word"
     elif each.progress and still > status.stall_seconds:
         mood = "critical"
-        said.append(f"stands still for {format_duration(still)}")
+        said = f"stands still for {format_duration(still)}"
     elif each.bytes_per_second:
-        said.append(format_speed(each.bytes_per_second))
-        left = each.seconds_left
-        said += [f"{format_duration(left)} left"] if left else []
-    went_on = f" (went on at {format_bytes(each.offset)})" if each.offset else ""
-    facts = f"{place}  {', '.join(said)}"
-    return _entry(f"  {share} {_bar(each)}  ", each.plot, facts, went_on, mood, terminal)
+        said = f"{format_duration(each.seconds_left)} left" if each.seconds_left else "all is sent"
+        more.append(f", {format_speed(each.bytes_per_second)}")
+    more += [f" (went on at {format_bytes(each.offset)})"] if each.offset else []
+    facts = f"{place}  {said or 'speed not known yet'}"
+    return _entry(f"  {share} {_bar(each)}  ", each.plot, facts, more, mood, terminal)
 
 
 def _bar(each: Running) -> str:
@@ -159,30 +162,28 @@ def _bar(each: Running) -> str:
     return f"[{'#' * round(share * _BAR):-<{_BAR}}]"
 
 
-def _entry(start: str, plot: str, facts: str, more: str, mood: str, terminal: Terminal) -> list[str]:
+def _entry(start: str, plot: str, facts: str, more: Sequence[str], mood: str, terminal: Terminal) -> list[str]:
     """Return a plot in one line where that is wide enough, in two otherwise; only a long reason or path takes more.
 
-    `more` is left to --wide and --json where it does not fit.
+    `more` is left to --wide and --json as far as it does not fit.
     """
     name = shortened(terminal.shown(escaped(plot)), _LONGEST_NAME)
-    shown = terminal.shown(facts)
-    more = terminal.shown(more)
-    line = f"{start}{name}  {shown}{more}"
-    if terminal.width is None or width_of(line) <= terminal.width:
-        return [terminal.ink(line, mood)]
-    room = terminal.width - width_of(start)
-    first = terminal.ink(f"{start}{shortened(name, max(room, 1))}", mood)
+    line = terminal.shown(f"{facts}{''.join(more)}")
+    if terminal.width is None or width_of(f"{start}{name}  {line}") <= terminal.width:
+        return [terminal.ink(f"{start}{name}  {line}", mood)]
     room = terminal.width - len(_INDENT)
-    second = f"{shown}{more}" if width_of(f"{shown}{more}") <= room else shown
-    return [first, *(_INDENT + part for part in terminal.lines(second, mood=mood, limit=room))]
+    second = terminal.shown(facts)
+    for piece in map(terminal.shown, more):
+        second = f"{second}{piece}" if width_of(f"{second}{piece}") <= room else second
+    first = f"{start}{shortened(name, max(terminal.width - width_of(start), 1))}"
+    return [terminal.ink(first, mood), *(_INDENT + part for part in terminal.lines(second, mood=mood, limit=room))]
 
 
 def _speed(drive: str, speed: Speed, terminal: Terminal) -> list[str]:
-    line = f"{escaped(drive)}  {format_speed(speed.bytes_per_second)} ({speed.arrivals})"
-    if not speed.is_slow:
-        return ["  " + part for part in terminal.lines(line, limit=_less(terminal, 2))]
-    slow = f"{line}  slow: not half as fast as the others"
-    return ["  " + part for part in terminal.lines(slow, mood="warning", limit=_less(terminal, 2))]
+    slow = "  slow" if speed.is_slow else ""
+    line = f"{escaped(drive)}  {format_speed(speed.bytes_per_second)} ({speed.arrivals}){slow}"
+    mood = "warning" if speed.is_slow else ""
+    return ["  " + part for part in terminal.lines(line, mood=mood, limit=_less(terminal, 2))]
 
 
 def _less(terminal: Terminal, cells: int) -> int | None:
@@ -195,12 +196,12 @@ def _past(transfer: Transfer, now: float, terminal: Terminal) -> list[str]:
     start = f"  {ago:>9} ago  "
     mood = "critical" if transfer.outcome is TransferOutcome.FAILED else ""
     if not transfer.target:
-        return _entry(start, transfer.plot, one_line(escaped(_ending(transfer))), "", mood, terminal)
-    rate = f", {format_speed(transfer.bytes, transfer.seconds)}" if transfer.seconds > 0 else ""
-    took = f"{format_bytes(transfer.bytes)}, {format_duration(transfer.seconds)}{rate}"
+        return _entry(start, transfer.plot, one_line(escaped(_ending(transfer))), [], mood, terminal)
+    took = f"{format_bytes(transfer.bytes)}, {format_duration(transfer.seconds)}"
     mark = "" if named(transfer.kind).entry.is_plot else "(testing plot)  "
     facts = f"{mark}{escaped(_place(transfer))}  {took}, {one_line(escaped(_ending(transfer)))}"
-    more = f", hash {transfer.digest[:16]}" if transfer.digest else ""
+    more = [f", {format_speed(transfer.bytes, transfer.seconds)}"] if transfer.seconds > 0 else []
+    more += [f", hash {transfer.digest[:16]}"] if transfer.digest else []
     return _entry(start, transfer.plot, facts, more, mood, terminal)
 
 

@@ -13,7 +13,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from testbed.farm import Farm
-from testbed.plots import CHECKOUT, make_v1, v1_name
+from testbed.plots import CHECKOUT, copy_as, make_v1, v1_name
 
 VALIDATOR = Draft202012Validator(json.loads((CHECKOUT / "docs" / "json.schema.json").read_text(encoding="utf-8")))
 NAS = (["-pr"], ["-ct"], ["-dr"], ["-ud"], ["--explain"], ["--status"])
@@ -22,12 +22,14 @@ NAS = (["-pr"], ["-ct"], ["-dr"], ["-ud"], ["--explain"], ["--status"])
 @pytest.fixture(scope="module")
 def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     """A farm to which one plot has travelled, and where another one waits."""
-    with Farm(tmp_path_factory.mktemp("json") / "farm", nas_settings={"system_settings.server_name": "nas01"}) as made:
+    root = tmp_path_factory.mktemp("json")
+    whole = make_v1(root / v1_name("whole"))
+    with Farm(root / "farm", nas_settings={"system_settings.server_name": "nas01"}) as made:
         made.give_smart()
-        make_v1(made.plots / v1_name("travels", k=18), k=18)
+        copy_as(whole, made.plots, "travels")
         done = made.plot_manager()
         assert done.returncode == 0, made.plotter.log_text()
-        make_v1(made.plots / v1_name("waits", k=18), k=18)
+        copy_as(whole, made.plots, "waits")
         yield made
 
 

@@ -47,7 +47,7 @@ def test_what_is_on_its_way_from_a_plotter(farm: Farm) -> None:
         facts = json.loads(farm.plot_manager("--status", "--json").stdout)["data"]
     assert " 60 %" in shown
     assert "nas1:drive7 by 10.0.1.5" in shown
-    assert "50 B/s, 8.0 s left (went on at 100 B)" in shown
+    assert "8.0 s left, 1000 B, 50 B/s (went on at 100 B)" in shown
     assert "3 plots wait, 3.0 GiB" in shown
     assert facts["running"][0]["bytes_per_second"] == pytest.approx(50)
     assert facts["running"][0]["plot"] == NAME
@@ -149,7 +149,7 @@ def test_watching_takes_the_speed_from_two_looks() -> None:
 
     later = with_speeds_since(look(100, 200), look(102, 600))
     assert later.running[0].bytes_per_second == 200
-    assert "200 B/s, 2.0 s left" in as_text(later)
+    assert "2.0 s left, 1000 B, 200 B/s" in as_text(later)
 
 
 def test_wrong_uses_have_a_remedy(farm: Farm) -> None:
