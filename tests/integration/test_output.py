@@ -128,6 +128,19 @@ def test_a_report_fits_its_terminal(farm: Farm, arguments: list[str], width: int
         assert all(drive.name in text for drive in farm.drives)
 
 
+@pytest.mark.parametrize("script", ["drive_manager.py", "plot_manager.py", "move_local_plots.py", "coin_monitor.py"])
+def test_the_help_and_complaints_fit_too(farm: Farm, script: str) -> None:
+    for width in (60, 130):
+        given = {**farm.cron_environment(), "LANG": "C.UTF-8"}
+        shown = run_in_terminal([CHECKOUT / script, "-h"], given, width)
+        assert shown.returncode == 0
+        assert "exit status:" in shown.text
+        assert max(map(len, shown.text.splitlines())) <= width
+        wrong = run_in_terminal([CHECKOUT / script, "--config", f"/nowhere/{'very/' * 30}"], given, width)
+        assert wrong.returncode == 2
+        assert max(map(len, wrong.text.splitlines())) <= width
+
+
 def test_wide_shows_all_columns_whatever_the_width(farm: Farm) -> None:
     farm.give_smart()
     narrow = at_terminal(farm, 50, "drive_manager.py", "-ct").text
