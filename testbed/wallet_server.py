@@ -47,15 +47,16 @@ class WalletServer(Service):
     hangs: threading.Event | None = None  # it answers when this is set
     address: str = "127.0.0.1"
     port: int = 0
+    service: str = "wallet"
 
     def __post_init__(self) -> None:
         self._authority = Authority(self.directory / "ca")
         self.authority = self.directory / "ca" / "private_ca.crt"
         self.authority.write_bytes(self._authority.certificate.read_bytes())
         certificate, key = self._authority.certificate_for("chia.net")
-        (self.directory / "wallet").mkdir(parents=True, exist_ok=True)
-        self.certificate = self.directory / "wallet" / "private_wallet.crt"
-        self.key = self.directory / "wallet" / "private_wallet.key"
+        (self.directory / self.service).mkdir(parents=True, exist_ok=True)
+        self.certificate = self.directory / self.service / f"private_{self.service}.crt"
+        self.key = self.directory / self.service / f"private_{self.service}.key"
         certificate.rename(self.certificate)
         key.rename(self.key)
 

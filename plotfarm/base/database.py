@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from plotfarm.base.memory_trouble import NewerMemoryError, Trouble, note, trouble_of
+from plotfarm.base.private import make_private
 
-SCHEMA_VERSION = 4  # how many entries `base/history.py` has
+SCHEMA_VERSION = 7  # how many entries `base/history.py` has
 
 _LOG = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0
@@ -38,7 +39,8 @@ class Database:
     def _opened(self, directory: Path) -> sqlite3.Connection | None:
         """Return a connection to the file, at the present version; None if it cannot be used."""
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.path)  # its -wal and -shm get the mode that it has
             return _connected(str(self.path), self.path)
         except NewerMemoryError as error:
             note(self.path, Trouble.NEWER, str(error))

@@ -149,9 +149,30 @@ CREATE TABLE wallet_balance (
 CREATE TABLE farming (log TEXT PRIMARY KEY, plots INTEGER NOT NULL, bytes INTEGER, said REAL NOT NULL);
 """
 
+# The lowest four bits are the code of the format, 0: unknown. Testing plots have one of their own now.
+_TESTING_PLOTS = "DELETE FROM plot_headers WHERE said & 15 = 0;\n"
+
+_SAID_BY = """
+ALTER TABLE farming ADD COLUMN source TEXT NOT NULL DEFAULT 'log' CHECK (source IN ('log', 'harvester RPC'));
+"""
+
+# A row for each run of a script. The clocks are CLOCK_MONOTONIC, which count only within the boot that `boot` names.
+_RUNS = """
+CREATE TABLE runs (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, script TEXT NOT NULL, mode TEXT NOT NULL,
+    scheduled INTEGER NOT NULL, version TEXT NOT NULL, pid INTEGER NOT NULL, process_started INTEGER NOT NULL,
+    boot TEXT NOT NULL, begun REAL NOT NULL, begun_clock REAL NOT NULL, ended REAL, ended_clock REAL,
+    outcome TEXT NOT NULL, status INTEGER
+);
+CREATE INDEX runs_by_script ON runs (script, mode, seq);
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
     Migration("what else a disk says and counts", _HEALTH_DETAILS),
     Migration("what the wallet holds and what Chia farms, and when that was said", _SAID_WHEN),
+    Migration("files of an unknown format are read again: some of them are testing plots", _TESTING_PLOTS),
+    Migration("whether its log or Chia itself said what it farms", _SAID_BY),
+    Migration("a record of every run", _RUNS),
 )

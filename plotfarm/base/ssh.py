@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
 import shlex
 import subprocess
@@ -27,6 +28,10 @@ MOST_OUTPUT_BYTES = 65536  # of a short command on the other host
 # sun_path holds 108 bytes, and ssh adds 17 of its own while it makes the socket.
 _LONGEST_SOCKET_PATH = 88
 _LAST_WORDS_SECONDS = 1.0
+# What ssh says when sshd closes a connection before it has greeted: it has too many that are not logged in yet
+# (MaxStartups), and lets others in a moment later.
+_DROPPED = ("kex_exchange_identification", "ssh_exchange_identification", "Exceeded MaxStartups")
+_PAUSE_SECONDS = (0.1, 0.6)  # at least, at most
 _REMEDIES = {
     "Host key verification failed": "log in once by hand to accept the host's key",
     "Permission denied": "the key is not accepted there: see the authorized_keys line in the README",
@@ -74,13 +79,15 @@ class Connection:
 
     def __init__(self, host: str, options: Sequence[str], connect_timeout_seconds: float, runtime: Path) -> None:
         self.host = host
-        self.deadline = 0.0  # of the handshake, time.monotonic()
+        self.begun = 0.0  # the handshake, time.monotonic()
+        self.deadline = 0.0  # of the handshake, likewise
         self._options = tuple(options)
         self._limit = connect_timeout_seconds
         self._directory = Path(tempfile.mkdtemp(prefix="ssh-", dir=_short(runtime)))
         self._socket = self._directory / "s"
         self._master: subprocess.Popen[bytes] | None = None
         self._errors: LastOutput | None = None
+        self._again_at: float | None = None  # time.monotonic; None: no pause
 
     def _command(self, flags: Sequence[str], *more: str) -> list[str]:
         """Return an ssh to the host, up to its name: `flags`, then the options `more` and those that always hold."""
@@ -95,10 +102,15 @@ class Connection:
         return ["ssh", *set_here, *held_options(self.host, self._options), *self._options, *by_default, *FLAGS]
 
     def begin(self) -> None:
-        """Begin the handshake; `went_up` tells how it goes, when `fileno` is readable or the limit has passed.
+        """Begin the handshake; `went_up` tells how it goes, when `fileno` is readable or `wake_at` has come.
 
         NasUnavailable if ssh does not accept its options.
         """
+        self.begun = time.monotonic()
+        self.deadline = self.begun + self._limit + 5
+        self._start_master()
+
+    def _start_master(self) -> None:
         # The local command runs when the connection is up and its control socket listens: the signal to go on.
         command = self._command(["-N"], "ControlMaster=yes", "PermitLocalCommand=yes", "LocalCommand=echo up")
         self._master = spawn(
@@ -108,7 +120,22 @@ class Connection:
         )
         assert self._master.stderr is not None
         self._errors = LastOutput(self._master.stderr)
-        self.deadline = time.monotonic() + self._limit + 5
+        self._again_at = None
+
+    @property
+    def seconds(self) -> float:
+        """How long ago the handshake was begun."""
+        return time.monotonic() - self.begun
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether sshd has dropped the handshake, and another one has yet to begin: nothing is readable meanwhile."""
+        return self._again_at is not None
+
+    @property
+    def wake_at(self) -> float:
+        """When `went_up` has something to do although nothing is readable (time.monotonic)."""
+        return self.deadline if self._again_at is None else self._again_at
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when the handshake has ended, one way or the other."""
@@ -116,21 +143,36 @@ class Connection:
         return self._master.stdout.fileno()
 
     def went_up(self) -> bool:
-        """Tell whether the handshake is done, False while it goes on; NasUnavailable with a remedy if it failed."""
+        """Tell whether the handshake is done, False while it goes on; NasUnavailable with a remedy if it failed.
+
+        One that sshd has dropped is begun again after a pause, within the limit for connecting.
+        """
+        if self._again_at is not None:
+            if time.monotonic() >= self._again_at:
+                self._start_master()
+            return False
         assert self._master is not None
         ready, _, _ = select.select([self], [], [], 0)
         if not ready and time.monotonic() < self.deadline:
             return False
-        if not ready or os.read(self.fileno(), 64).strip() != b"up":
-            end(self._master)
-            raise NasUnavailable(f"cannot reach {self.host} by ssh: {self._explanation()}")
-        return True
+        if ready and os.read(self.fileno(), 64).strip() == b"up":
+            return True
+
+        end(self._master)
+        why = self._explanation()
+        pause = random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - only not when all others try again
+        again_at = time.monotonic() + pause
+        if any(sign in why for sign in _DROPPED) and again_at < self.begun + self._limit:
+            self._again_at = again_at
+            return False
+        raise NasUnavailable(f"cannot reach {self.host} by ssh: {why}")
 
     def open(self) -> None:
         """Do the handshake; NasUnavailable with what ssh said and a remedy if it fails."""
         self.begin()
         while not self.went_up():
-            select.select([self], [], [], max(0.0, self.deadline - time.monotonic()))
+            watched = [] if self.is_pausing else [self]
+            select.select(watched, [], [], max(0.0, self.wake_at - time.monotonic()))
 
     def _explanation(self) -> str:
         words = ""
@@ -205,6 +247,11 @@ class Connection:
         except subprocess.TimeoutExpired:
             raise NasUnavailable(f"{self.host} did not answer within {timeout_seconds:g} seconds") from None
         return output
+
+    def let_go(self) -> None:
+        """Have the connection end by itself; `close` waits until it has."""
+        if self._master is not None and self._master.poll() is None:
+            self._master.terminate()
 
     def close(self) -> None:
         """End the connection and remove its socket."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plotfarm.base.database import Database
+from plotfarm.base.private import make_private
 from plotfarm.chia.coins import Balance, Block
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.log_reader import Place
@@ -201,8 +202,9 @@ class CoinFile:
             lines.append(repr(_fields(coin, total_mojo)))
         if not lines:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = not self.path.exists()
+        make_private(self.path)
         with open(self.path, "ab+") as file:
             text = "".join(f"{line}\n" for line in ([FIRST_LINE] if is_new else []) + lines)
             if not is_new and file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":

@@ -20,7 +20,7 @@ from hashlib import blake2b
 from typing import Any
 
 from plotfarm.drives.mount_table import mount_id_of
-from plotfarm.plots.formats import PlotFormat, of_code, of_suffix, read_header
+from plotfarm.plots.formats import PlotFormat, of_code, of_suffix, plots_in, read_header
 from plotfarm.plots.names import is_plot_name
 
 DEEPEST = 4  # directories below the mountpoint
@@ -38,15 +38,29 @@ class OutOfTimeError(Exception):
     """The deadline came before all directories were listed."""
 
 
+@dataclass(frozen=True)
+class _Unread:
+    """A file whose header is not known yet."""
+
+    name: str
+    number: int
+    bytes: int  # as it was counted
+
+
 @dataclass
 class _Listing:
     """What lies on a drive, as far as its directories and the known headers tell."""
 
     tally: Counter[int] = field(default_factory=Counter)  # what a header said, or a name -> files
-    bytes: int = 0
+    bytes: Counter[int] = field(default_factory=Counter)  # by the same, of these files
     by_name: int = 0  # files whose header is not known
     known: set[int] = field(default_factory=set)  # numbers of files that are still there
-    unread: dict[str, list[tuple[str, int]]] = field(default_factory=dict)  # directory -> (name, number of the file)
+    unread: dict[str, list[_Unread]] = field(default_factory=dict)  # by directory
+
+    def add(self, said: int, files: int, size: int) -> None:
+        """Count files, or take them off, and their bytes."""
+        self.tally[said] += files
+        self.bytes[said] += size
 
 
 def count_plots(
@@ -63,10 +77,10 @@ def count_plots(
     yield {**_count(found), "learnt": [], "gone": [number for number in known if number not in found.known]}
     learnt: list[tuple[int, int]] = []
     last = time.monotonic()
-    for name, number, said in _read_headers(root, found.unread, until):
-        learnt.append((number, said))
-        found.tally[_by_name(name)] -= 1
-        found.tally[_completed(said, name)] += 1
+    for file, said in _read_headers(root, found.unread, until):
+        learnt.append((file.number, said))
+        found.add(_by_name(file.name), -1, -file.bytes)
+        found.add(_completed(said, file.name), 1, file.bytes)
         found.by_name -= said != _UNREADABLE
         if time.monotonic() >= last + _REPORT_SECONDS:
             yield {**_count(found), "learnt": learnt, "gone": []}
@@ -76,15 +90,19 @@ def count_plots(
 
 
 def _count(found: _Listing) -> dict[str, Any]:
-    counts: Counter[tuple[PlotFormat, int]] = Counter()
-    plots = 0
+    counts: Counter[tuple[str, int]] = Counter()
+    plots = plot_bytes = 0
     for said, files in found.tally.items():
-        counts[of_code(said & 15), said >> 4 & 255] += files
-        plots += files * max(1, said >> 12)
+        kind = of_code(said & 15)
+        counts[kind, said >> 4 & 255] += files
+        if kind.entry.is_plot:
+            plots += files * max(1, said >> 12)
+            plot_bytes += found.bytes[said]
     return {
         "counts": [[kind, k, files] for (kind, k), files in sorted(counts.items()) if files],
         "plots": plots,
-        "plot_bytes": found.bytes,
+        "plot_files": plots_in(counts),
+        "plot_bytes": plot_bytes,
         "headers_missing": found.by_name,
     }
 
@@ -131,12 +149,11 @@ def _note(found: _Listing, below: str, path: str, entry: os.DirEntry[str], known
     number = _number(path, facts.st_size, facts.st_mtime_ns)
     said = known.get(number)
     if said is None:
-        found.unread.setdefault(below, []).append((entry.name, number))
+        found.unread.setdefault(below, []).append(_Unread(entry.name, number, facts.st_size))
     else:
         found.known.add(number)
     found.by_name += said is None or said == _UNREADABLE
-    found.tally[_by_name(entry.name) if said is None else _completed(said, entry.name)] += 1
-    found.bytes += facts.st_size
+    found.add(_by_name(entry.name) if said is None else _completed(said, entry.name), 1, facts.st_size)
 
 
 def _number(path: str, size: int, mtime_ns: int) -> int:
@@ -162,22 +179,20 @@ def _opened_below(root: int, below: str) -> Iterator[int | None]:
             os.close(step)
 
 
-def _read_headers(
-    root: int, unread: Mapping[str, list[tuple[str, int]]], until: float
-) -> Iterator[tuple[str, int, int]]:
-    """Yield (file name, number of the file, what its header said) until the time runs out.
+def _read_headers(root: int, unread: Mapping[str, list[_Unread]], until: float) -> Iterator[tuple[_Unread, int]]:
+    """Yield each file with what its header said, until the time runs out.
 
     In another order each time: where the drive hangs at one file, the others are read at the next run.
     """
     for below in random.sample(list(unread), len(unread)):
         files = unread[below]
         with _opened_below(root, below) as directory:
-            for name, number in random.sample(files, len(files)) if directory is not None else ():
+            for file in random.sample(files, len(files)) if directory is not None else ():
                 if time.monotonic() >= until:
                     return
-                said = _said_by(name, directory)
+                said = _said_by(file.name, directory)
                 if said is not None:
-                    yield name, number, said
+                    yield file, said
 
 
 def _said_by(name: str, directory: int | None) -> int | None:

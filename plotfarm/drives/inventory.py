@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from plotfarm.base.database import Database
+from plotfarm.base.text import as_stored, from_stored
 
 _MOST_DRIVES = 1000  # drives that were counted longest ago are forgotten first
 _MOST_HEADERS = 200_000  # of one drive; files beyond that are read again each time
@@ -55,7 +56,7 @@ class Inventory:
             database.write_many(
                 "INSERT INTO counted_drives (identity, plots, bytes, time) VALUES (?, ?, ?, ?) ON CONFLICT (identity) "
                 "DO UPDATE SET plots = excluded.plots, bytes = excluded.bytes, time = excluded.time",
-                [(identity, one.plots, one.bytes, now) for identity, one in news.items()],
+                [(as_stored(identity), one.plots, one.bytes, now) for identity, one in news.items()],
             )
             numbers = self._numbers()
             for identity, one in news.items():
@@ -67,9 +68,7 @@ class Inventory:
     def remember_counts(self, counts: Mapping[str, Mapping[str, Any]], now: float) -> None:
         """Take in what drives.counting counted at `now`, by identities; what was not counted changes nothing."""
         news = {
-            identity: HeaderNews(
-                sum(files for *_, files in count["counts"]), count["plot_bytes"], count["learnt"], count["gone"]
-            )
+            identity: HeaderNews(count["plot_files"], count["plot_bytes"], count["learnt"], count["gone"])
             for identity, count in counts.items()
             if "counts" in count
         }
@@ -78,10 +77,11 @@ class Inventory:
     def last_counts(self) -> dict[str, LastCount]:
         """Return the last count of every drive that was ever counted here, by identity."""
         rows = self._database.rows("SELECT identity, plots, bytes, time FROM counted_drives")
-        return {identity: LastCount(plots, size, time) for identity, plots, size, time in rows}
+        return {from_stored(identity): LastCount(plots, size, time) for identity, plots, size, time in rows}
 
     def _numbers(self) -> dict[str, int]:
-        return dict(self._database.rows("SELECT identity, drive FROM counted_drives"))
+        rows = self._database.rows("SELECT identity, drive FROM counted_drives")
+        return {from_stored(identity): drive for identity, drive in rows}
 
     def _take_in(self, drive: int, news: HeaderNews) -> None:
         database = self._database

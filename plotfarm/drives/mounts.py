@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +19,7 @@ from plotfarm.drives.mount_table import Mount, covering, decode, read_mount_tabl
 from plotfarm.drives.patterns import matches_any
 from plotfarm.drives.reasons import Reason, Why
 
+_LOG = logging.getLogger(__name__)
 _FSTAB = Path("/etc/fstab")
 CHECKOUT = Path(__file__).resolve().parents[2]
 _DEVICE_NAMES = Path("/dev/disk")
@@ -148,11 +152,19 @@ def device_names() -> dict[str, list[str]]:
         return {}  # containers have no udev
     for kind in kinds:
         directory = str(_DEVICE_NAMES / kind)
-        for name in os.listdir(directory):
+        for name in _listed(directory):
             link = os.path.join(directory, name)
-            target = os.path.normpath(os.path.join(directory, os.readlink(link)))
-            names.setdefault(target, []).append(link)
+            with contextlib.suppress(OSError):  # udev took it away meanwhile, or it is no link
+                target = os.path.normpath(os.path.join(directory, os.readlink(link)))
+                names.setdefault(target, []).append(link)
     return names
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:  # udev took it away meanwhile
+        return []
 
 
 def _drive(mount: Mount, names: Mapping[str, Sequence[str]]) -> Drive:
@@ -191,11 +203,15 @@ def _expected(settings: Drives, known: Mapping[str, tuple[str, str]], listed: Se
 def parse_fstab(text: str) -> list[Drive]:
     """Return what an fstab(5) lists, as drives that are not mounted; UUID= gives the identity."""
     drives: list[Drive] = []
-    for line in text.splitlines():
-        fields = line.split()
+    for line in text.split("\n"):
+        # Only blank and tab divide its fields: getmntent(3). A name may hold what else counts as white space.
+        fields = re.findall(r"[^ \t\r]+", line)
         if len(fields) < 3 or fields[0].startswith("#"):
             continue
         device, place = decode(fields[0]), os.path.normpath(decode(fields[1]))
+        if "\0" in place:
+            _LOG.warning("A line of fstab names no directory, and is skipped: %s", line)
+            continue
         uuid = device.removeprefix("UUID=").strip('"') if device.startswith("UUID=") else ""
         identity = f"uuid:{uuid}" if uuid else f"mount:{place}"
         is_meant_read_only = len(fields) > 3 and "ro" in fields[3].split(",")

@@ -28,6 +28,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from plotfarm.base.lock_files import LockRefused, open_lock_file
 from plotfarm.base.units import format_duration
 from plotfarm.drives.asking import ask_drive, ask_for_plots, part_of
 from plotfarm.drives.model import Drive, Reading, lock_name
@@ -73,7 +74,7 @@ def _probe(
     lock_directory: Path,
     plots: Inventory | None,
 ) -> list[Reading]:
-    lock_directory.mkdir(parents=True, exist_ok=True)
+    lock_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     deadline = time.monotonic() + deadline_seconds
     known = plots.headers(drive.identity for drive in drives) if plots is not None else None
     reading_end, writing_end = os.pipe()
@@ -251,7 +252,7 @@ def _ask(helper: _Helper, work: _Work, index: int) -> None:
             if not in_time:
                 return
             facts = ask_drive(helper.drives[index], helper.names, work.table)
-    except OSError as error:
+    except (OSError, LockRefused) as error:
         facts = {"problem": asdict(_no_lock(error))}
     _answer(helper, work, index, **facts)
     if helper.known is not None:
@@ -267,22 +268,23 @@ def _count(helper: _Helper, work: _Work, index: int) -> None:
         with _turn(helper, work, index, "count", count=busy):
             for count in ask_for_plots(drive, known, elsewhere, work.table, until):
                 _answer(helper, work, index, count=count)
-    except OSError as error:
+    except (OSError, LockRefused) as error:
         _answer(helper, work, index, count={"uncounted": asdict(_no_lock(error))})
 
 
-def _no_lock(error: OSError) -> Why:
-    return Why(Reason.PROBE_BROKEN, f"its lock cannot be opened: {error.strerror}")
+def _no_lock(error: OSError | LockRefused) -> Why:
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return Why(Reason.PROBE_BROKEN, f"its lock cannot be opened: {why}")
 
 
 @contextlib.contextmanager
 def _turn(helper: _Helper, work: _Work, index: int, purpose: str, **busy: Any) -> Iterator[bool]:
     """Be the only one on this host who asks a drive for this; yields whether there is still time to.
 
-    `busy` is answered if that takes waiting. OSError if the lock cannot be opened.
+    `busy` is answered if that takes waiting, which ends with this process. OSError or LockRefused if the lock cannot
+    be opened.
     """
-    name = helper.lock_directory / lock_name(purpose, helper.drives[index].identity)
-    lock = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    lock = open_lock_file(helper.lock_directory / lock_name(purpose, helper.drives[index].identity))
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

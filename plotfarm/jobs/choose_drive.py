@@ -15,6 +15,7 @@ from plotfarm.drives.mounts import find_drives
 from plotfarm.drives.offlined import ORIGINAL
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.jobs import look_after, offline
+from plotfarm.jobs.run_records import newest_runs
 from plotfarm.jobs.server import sender
 from plotfarm.jobs.stale_parts import remove_stale_parts
 from plotfarm.jobs.stock import take_stock
@@ -64,15 +65,26 @@ def _one_run(config: Config, state: State) -> int:
 
 def explain(config: Config, as_json: bool = False, wide: bool = False) -> int:
     """Print for each drive why it would be taken or passed over; nothing is changed."""
+    from plotfarm.jobs.host_limits import read_limits  # cron needs neither, every minute
+    from plotfarm.reports.host_limits import shortfalls
+
     refuse_network_directory(config.paths.locks)
     state = State(config.paths.state)
     choice = take_stock(config, state).choice
+    limits = read_limits(config, state, len(choice.verdicts))
+    runs = newest_runs(state.database)
     state.close()
     found = candidates(config.drives)
+    now = time.time()
     if as_json:
-        say(enveloped(Report.EXPLAIN, sender(config, Role.NAS), words.data(choice, found), time.time()))
-    else:
-        say(words.as_text(choice, standard_output(wide=wide), found, str(config.path)))
+        say(enveloped(Report.EXPLAIN, sender(config, Role.NAS), words.data(choice, found, runs), now))
+        return 0
+
+    terminal = standard_output(wide=wide)
+    text = words.as_text(choice, terminal, found, str(config.path))
+    say(words.with_last_runs(text, runs, now, terminal))
+    for shortfall in shortfalls(limits):
+        say("\n".join(terminal.lines(f"Limit: {shortfall}")))
     return 0
 
 

@@ -14,6 +14,7 @@ from plotfarm.chia.farm_log import Unreadable, farmed
 from plotfarm.chia.rewards import expected_days
 from plotfarm.chia.settings import log_path
 from plotfarm.drives.choose import DEFAULT_PLOT_BYTES
+from plotfarm.jobs.run_records import newest_runs
 from plotfarm.jobs.server import sender, server_name
 from plotfarm.jobs.telling import Teller, on_its_way
 from plotfarm.reports import coins as words
@@ -80,6 +81,7 @@ def _facts(config: Config, state: State) -> CoinFacts:
         _expected(config),
         unconfirmed,
         has_read=book.has_read(),
+        last_runs=newest_runs(state.database),
     )
 
 

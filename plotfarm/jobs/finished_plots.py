@@ -9,7 +9,7 @@ from pathlib import Path
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import Room, State
-from plotfarm.jobs.plot_room import filling, filling_up, watch_room
+from plotfarm.jobs.plot_room import filling_check, watch_room
 from plotfarm.jobs.sending_trouble import Trouble
 from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped
@@ -54,8 +54,9 @@ class FinishedPlots:
             _LOG.warning("%s", warning)
             self._screen.complain(warning)
         if teller is not None:  # now, and not after a run that may last for hours
-            full = filling_up(list(self.rooms.values()), plotter.warn_hours_left)
-            teller.see([filling(room) for room in full], ["filling"])
+            # Only of its own directories: those of plotters are looked at by drive_manager.py.
+            own = filling_check(list(self.rooms.values()), plotter.warn_hours_left, is_all=False)
+            teller.evaluate([own])
         return self._in_order(self._new(listing))
 
     def again(self) -> list[Candidate]:

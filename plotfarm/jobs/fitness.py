@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from plotfarm.base.condition import Severity
+from plotfarm.base.condition import AlertKind, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
 from plotfarm.drives.conditions import unfit
@@ -18,7 +18,7 @@ from plotfarm.notify.alerts import AlertBook
 def unfit_drives(config: Config, state: State) -> dict[str, Why]:
     """Return identity -> reason for each drive that is failing or much too hot by its last reading."""
     told = AlertBook(state.database).standing().values()
-    hot = [one.condition for one in told if one.condition.kind == "hot" and one.told is not None]
+    hot = [one.condition for one in told if one.condition.kind is AlertKind.HOT and one.told is not None]
     too_hot = {condition.about for condition in hot if condition.severity is Severity.CRITICAL}
     return unfit(HealthRecords(state.database).latest(), config.smart, too_hot)
 

@@ -6,7 +6,7 @@ import logging
 import os
 import time
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError
 from plotfarm.base.locks import Lock, sole_run
@@ -72,7 +72,7 @@ def _move(config: Config, lock: Lock, state: State) -> int:
         from plotfarm.jobs.moving_run import MovingRun  # most runs have nothing to move, and do not wait for it
 
         moved = MovingRun(config, lock, state, plots, screen, dry_run=False).move(candidates)
-    teller.see(online, ["local_directory"])
+    teller.see(online, Look.LOCAL_DIRECTORY)
     tell_of_trouble(plots.trouble, config, teller, "local plots")
     return plots.finish("move", is_quiet=bool(moved))
 
@@ -117,5 +117,5 @@ def directories_on_drives(config: Config) -> list[Condition]:
                 )
             if real.startswith(f"{place}/") and not is_offlined(drive, offlined):
                 facts = {"directory": str(directory), "drive": drive.name, "mountpoint": drive.mountpoint}
-                found.append(Condition("local_directory", str(directory), Severity.WARNING, facts))
+                found.append(Condition(AlertKind.LOCAL_DIRECTORY, str(directory), Severity.WARNING, facts))
     return found

@@ -18,6 +18,7 @@ from plotfarm.jobs.farm_facts import gather
 from plotfarm.jobs.server import sender, server_name
 from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller, on_its_way
+from plotfarm.plots.formats import NO_PLOTS
 from plotfarm.reports import plot_report as plot_words
 from plotfarm.reports import temperatures as temperature_words
 from plotfarm.reports.envelope import Report, Role, enveloped
@@ -91,8 +92,8 @@ def update_daily(config: Config, as_json: bool = False) -> int:
     stock, before, now = _count(config, state), state.last_daily(), time.time()
     since = before.time if before and before.time <= now else now - DAY_SECONDS
     plots = sum(reading.plot_files or 0 for reading in stock.readings.values())
-    daily = Daily(now, plots, state.stored_since(since)[0])
-    made_in_a_day = state.stored_since(now - DAY_SECONDS)[0]
+    daily = Daily(now, plots, state.stored_since(since, without=NO_PLOTS)[0])
+    made_in_a_day = state.stored_since(now - DAY_SECONDS, without=NO_PLOTS)[0]
     state.record_daily(daily)
     state.close()
     write_values(config.path, {

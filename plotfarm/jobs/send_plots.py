@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 
+from plotfarm.base.condition import Look
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError
 from plotfarm.base.locks import Lock, sole_run
@@ -73,7 +74,7 @@ def _send(config: Config, lock: Lock, state: State) -> int:
 
         sent = SendingRun(config, lock, state, plots, screen, dry_run=False).send(candidates)
     tell_of_trouble(plots.trouble, config, teller)
-    teller.see(mismatch_conditions(state), ["mismatches"])
+    teller.see(mismatch_conditions(state), Look.MISMATCHES)
     return plots.finish("send", is_quiet=bool(sent))
 
 
@@ -107,10 +108,10 @@ def ask_every_nas(config: Config) -> list[Answer]:
         return [
             Answer(
                 host,
-                plots=nas.view().plots,
+                plots=nas.said.plots if nas.said is not None else 0,
                 bytes_each=DEFAULT_PLOT_BYTES,
                 detail=nas.why,
-                problem=dispatch.silent.get(host, "" if nas.has_answered else "it has not answered in time"),
+                problem=dispatch.silent.get(host, "" if nas.said is not None else "it has not answered in time"),
             )
             for host, nas in dispatch.all.items()
         ]

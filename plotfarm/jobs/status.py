@@ -14,6 +14,7 @@ from plotfarm.base.state import State
 from plotfarm.drives.model import Arrival
 from plotfarm.drives.reservations import Reservations
 from plotfarm.drives.speed import speeds
+from plotfarm.jobs.run_records import newest_runs
 from plotfarm.jobs.server import sender
 from plotfarm.plots.names import escaped
 from plotfarm.reports import status as words
@@ -79,7 +80,7 @@ def _look_at_plotter(config: Config) -> Status:
         held = holder(path) is not None
         content = last_content(path) if held else {}
         streams = content.get("streams")
-        alive = held and _is_alive(content)
+        alive = held and is_alive(content)
         running += [
             words.read_stream(each, host, alive, now)
             for each in (streams if isinstance(streams, list) else []) if isinstance(each, dict)
@@ -89,15 +90,11 @@ def _look_at_plotter(config: Config) -> Status:
         waiting_bytes += size if isinstance(size, int) else 0
     state = State(config.paths.state)
     last = state.transfers(limit=_LAST)
+    runs = newest_runs(state.database)
     state.close()
-    return Status(host, now, config.transfer.stall_seconds, running, last, waiting, waiting_bytes)
-
-
-def _is_alive(content: dict[str, object]) -> bool:
-    try:
-        return is_alive(content)
-    except (TypeError, ValueError, KeyError):
-        return False
+    return Status(
+        host, now, config.transfer.stall_seconds, running, last, waiting, waiting_bytes, last_runs=runs
+    )  # fmt: skip
 
 
 def _look_at_nas(config: Config) -> Status:
@@ -108,9 +105,10 @@ def _look_at_nas(config: Config) -> Status:
     state = State(config.paths.state)
     places = {identity: mountpoint for identity, (mountpoint, _) in state.known_drives().items()}
     past = state.transfers(limit=5000)
+    runs = newest_runs(state.database)
     state.close()
     running = [_arriving(each, places, now) for each in arrivals]
-    return Status(host, now, config.transfer.stall_seconds, running, past[:_LAST], speeds=speeds(past))
+    return Status(host, now, config.transfer.stall_seconds, running, past[:_LAST], speeds=speeds(past), last_runs=runs)
 
 
 def _arriving(arrival: Arrival, places: dict[str, str], now: float) -> Running:

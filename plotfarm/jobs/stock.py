@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plotfarm.base.config.sections import Config
-from plotfarm.base.state import State, Transfer, TransferOutcome
-from plotfarm.drives.choose import Choice, arriving_plot_bytes, judge, select
+from plotfarm.base.state import State, Transfer
+from plotfarm.drives.choose import NEWEST_ARRIVALS, Choice, arriving_plot_bytes, judge, select
 from plotfarm.drives.model import Arrival, Reading, Verdict
 from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
 from plotfarm.drives.offlined import read_offlined
@@ -17,6 +17,7 @@ from plotfarm.drives.probe import probe
 from plotfarm.drives.reasons import Reason
 from plotfarm.drives.reservations import Reservations
 from plotfarm.jobs.fitness import quarantined_drives, unfit_drives
+from plotfarm.plots.formats import NO_PLOTS
 
 if TYPE_CHECKING:
     from plotfarm.drives.inventory import Inventory
@@ -102,8 +103,8 @@ def _is_given_up(verdict: Verdict, offlined: Collection[str]) -> bool:
 
 
 def newest_stored(state: State) -> list[Transfer]:
-    """Return the transfers that arrived last, newest first."""
-    return [transfer for transfer in state.transfers(limit=40) if transfer.outcome is TransferOutcome.STORED]
+    """Return the plots that arrived last, newest first."""
+    return state.newest_stored(NEWEST_ARRIVALS, without=NO_PLOTS)
 
 
 def _look_around(config: Config, current: str, state: State) -> Survey:

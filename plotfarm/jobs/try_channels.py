@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 
+from plotfarm.base.condition import Severity
 from plotfarm.base.config.exposure import is_exposed
 from plotfarm.base.config.sections import Config
 from plotfarm.jobs.server import sender, server_name
+from plotfarm.notify import policy
 from plotfarm.notify.channels import Result, configured_channels
 from plotfarm.reports import mails
 from plotfarm.reports.envelope import Report, Role, enveloped
@@ -48,9 +50,29 @@ def _as_text(rows: list[tuple[str, str, Result, str]], config: Config, terminal:
         lines += terminal.lines(f"{channel:8}  {recipient or '-'}  {word}{reason}", "    ", mood)
     if not rows:
         lines += terminal.lines(_NOTHING)
+    for severity in _unheard(config) if rows else ():
+        unheard = f"Note: nobody gets messages of severity {severity}: see {severity}_channels and services."
+        lines += terminal.lines(unheard)
     if not config.notifications.alerting:
         lines += terminal.lines("Note: [notifications] alerting is False, so nothing but this test is ever sent.")
     if is_exposed(config):
         exposed = f"Note: all users of this host can read the passwords in {config.path}: chmod 600 it."
         lines += terminal.lines(exposed)
     return lines
+
+
+def _unheard(config: Config) -> list[Severity]:
+    """Return the severities whose messages would go to nobody."""
+    channels, _ = configured_channels(config)
+    everybody = {channel.name: channel.recipients() for channel in channels}
+    return [
+        severity
+        for severity in Severity
+        if not policy.targets(
+            "alert",
+            severity,
+            config.notifications,
+            {channel.name: channel.recipients(severity) for channel in channels},
+            everybody,
+        )
+    ]

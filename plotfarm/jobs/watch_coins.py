@@ -24,7 +24,7 @@ from plotfarm.chia.log_reader import Read, read_new
 from plotfarm.chia.renamed import recognise
 from plotfarm.chia.settings import log_path, network
 from plotfarm.jobs.coin_sources import ask_wallet, watch_log
-from plotfarm.jobs.farming import watch_farming
+from plotfarm.jobs.farming import hear, watch_farming
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.policy import PER_COIN
@@ -86,7 +86,8 @@ class CoinWatch:
         problem = None
         if not test_log:
             problem = watch_log(log, news, self._config, self._teller, wallet_answers=wallet is not None)
-            watch_farming(self._config.chia, self._memory, self._teller, read.farming if read else None)
+            heard = hear(self._config.chia, self._memory, read.farming if read else None)
+            watch_farming(self._config.chia, self._teller, heard)
         if problem is not None:
             _LOG.warning("No coin can be seen: %s (%s)", problem.why, problem.remedy)
         is_past = last is None and test_log is None and not tell_past

@@ -17,8 +17,10 @@ from plotfarm.chia.coins import Block
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.rewards import MOJO_PER_XCH
 from plotfarm.notify.message import Message
+from plotfarm.reports import last_runs
 from plotfarm.reports.compose import compose
 from plotfarm.reports.frame import Remark, Value, remarks, report
+from plotfarm.reports.last_runs import LastRun
 from plotfarm.reports.tables import Cell, Column, Look, table
 from plotfarm.reports.terminal import PLAIN, Terminal
 
@@ -49,6 +51,7 @@ class CoinFacts:
     expected_days: float | None = None
     unconfirmed: Sequence[Entry] = field(default=())  # received by the log, not known to the wallet that is asked
     has_read: bool = True  # a log or the wallet, ever; if not, nothing is known
+    last_runs: Sequence[LastRun] = field(default=())  # of each script
 
     def since(self, first: date) -> CoinFacts:
         """Return the same with the coins and blocks from a day on; the total stays that of all."""
@@ -78,7 +81,10 @@ def as_text(facts: CoinFacts, terminal: Terminal = PLAIN) -> str:
         Remark("!", f"not known to the wallet: {in_xch(coin.mojo)} XCH, {_KINDS[coin.kind]}, {coin.time}, {coin.id}")
         for coin in facts.unconfirmed[:_MOST_ITEMS]
     ]
-    return "\n".join([*lines, *remarks(unknown, _WIDEST_REMARK, terminal)])
+    lines += remarks(unknown, _WIDEST_REMARK, terminal)
+    if facts.last_runs:
+        lines += ["", *remarks(last_runs.remarks(facts.last_runs, facts.now), _WIDEST_REMARK, terminal)]
+    return "\n".join(lines)
 
 
 def _rows(facts: CoinFacts) -> list[tuple[str, Value]]:
@@ -133,6 +139,7 @@ def data(facts: CoinFacts) -> dict[str, object]:
         "blocks": [{"local_time": block.time, "hash": block.hash} for block in facts.blocks],
         "by_month": _periods(facts, "%Y-%m"),
         "by_day": _periods(facts, "%Y-%m-%d"),
+        "last_runs": last_runs.data(facts.last_runs),
     }
 
 
@@ -239,6 +246,7 @@ def summary(facts: CoinFacts) -> Message:
         "server": one_line(facts.server), "now": facts.now, "blocks": len(facts.blocks), "day_coins": len(day),
         "day_xch": in_xch(sum(coin.mojo for coin in day)), "month_xch": in_xch(sum(coin.mojo for coin in month)),
         "expected": "" if days is None else format_duration(days * DAY_SECONDS),
+        "last_runs": last_runs.lines(facts.last_runs, facts.now),
         **_total(facts.total, facts.settings),
     }  # fmt: skip
     plain = f"{in_xch(facts.total.mojo)} XCH in all"

@@ -13,9 +13,10 @@ from plotfarm.drives.model import Verdict
 from plotfarm.drives.quarantine import Quarantined
 from plotfarm.drives.reasons import Reason
 from plotfarm.plots.names import escaped
-from plotfarm.reports import candidates, frame, reasons
+from plotfarm.reports import candidates, frame, last_runs, reasons
 from plotfarm.reports.envelope import iso
 from plotfarm.reports.frame import Remark
+from plotfarm.reports.last_runs import LastRun
 from plotfarm.reports.listing import in_a_row
 from plotfarm.reports.tables import Cell, Column, Drawn, table
 from plotfarm.reports.terminal import PLAIN, Terminal
@@ -48,7 +49,13 @@ def as_text(choice: Choice, terminal: Terminal = PLAIN, found: Sequence[Candidat
     return "\n".join(lines)
 
 
-def data(choice: Choice, found: Sequence[Candidate]) -> dict[str, object]:
+def with_last_runs(text: str, runs: Sequence[LastRun], now: float, terminal: Terminal) -> str:
+    """Return a text with when each script ran last below it."""
+    below = frame.remarks(last_runs.remarks(runs, now), _WIDEST_SENTENCE, terminal)
+    return "\n".join([text, "", *below]) if below else text
+
+
+def data(choice: Choice, found: Sequence[Candidate], runs: Sequence[LastRun] = ()) -> dict[str, object]:
     """Return the same facts for a program, sizes in bytes; of the file systems also where there are drives."""
     return {
         "configured_mountpoint": choice.current or None,
@@ -58,6 +65,7 @@ def data(choice: Choice, found: Sequence[Candidate]) -> dict[str, object]:
         "arriving": choice.arriving,
         "drives": [_facts(verdict, choice) for verdict in choice.verdicts],
         "file_systems": [candidates.data(one) for one in found],
+        "last_runs": last_runs.data(runs),
     }
 
 

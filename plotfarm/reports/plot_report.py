@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 from plotfarm.base.condition import Condition
 from plotfarm.base.text import one_line
-from plotfarm.reports import frame, reasons, values
+from plotfarm.reports import frame, last_runs, reasons, values
 from plotfarm.reports.envelope import iso
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
 from plotfarm.reports.frame import Remark, Value
@@ -29,6 +29,7 @@ def as_text(facts: FarmFacts, terminal: Terminal = PLAIN) -> str:
         [Remark(f"[{number}]", note) for number, note in enumerate(notes, 1)],
         [Remark("Plots:", ", ".join(f"{count} {label}" for label, count in kinds))] if len(kinds) > 1 else [],
         _warnings(facts.standing),
+        last_runs.remarks(facts.last_runs, facts.now),
     ]
     for block in below:
         lines += ["", *frame.remarks(block, width, terminal)] if block else []
@@ -92,6 +93,7 @@ def _farm(facts: FarmFacts) -> dict[str, object]:
     silent = facts.chia_said is not None and facts.chia_said.is_silent
     return {
         **_pair("plots", plots, farm.plots),
+        "testing_plots": facts.testing_plots,
         **_pair("chia_plots", None if silent else _number(facts.chia_plots), farm.chia_plots),
         **_pair("chia_bytes", None if silent else _number(facts.chia_bytes), farm.chia_tib),
         "chia_said": iso(facts.chia_said.time) if facts.chia_said else None,
@@ -121,6 +123,7 @@ def _lists(facts: FarmFacts) -> dict[str, object]:
             {"kind": one.kind, "about": one.about, "severity": one.severity.value, "text": _sentence(one)}
             for one in facts.standing
         ],
+        "last_runs": last_runs.data(facts.last_runs),
     }
 
 
@@ -140,6 +143,7 @@ def _drive(facts: FarmFacts, drive: DriveFacts) -> dict[str, object]:
         "free_bytes": verdict.free_bytes if here else None,
         "room_plots": verdict.room_plots if here else None,
         **_pair("plots", drive.plots, shown.plots),
+        "testing_plots": drive.testing_plots if drive.counts is not None else None,
         "plots_by_kind": _by_kind(drive.counts or {}),
         "stored_bytes": drive.plot_bytes if drive.counts is not None else None,
         **_pair("celsius", health.celsius if health and shown.celsius.is_known else None, shown.celsius),

@@ -11,13 +11,17 @@ from plotfarm.base.state import Transfer, TransferOutcome
 from plotfarm.base.text import one_line
 from plotfarm.base.units import format_bytes, format_duration, format_speed
 from plotfarm.drives.speed import Speed
+from plotfarm.plots.formats import named
 from plotfarm.plots.names import escaped
+from plotfarm.reports import frame, last_runs
 from plotfarm.reports.envelope import iso
+from plotfarm.reports.last_runs import LastRun
 from plotfarm.reports.terminal import PLAIN, Terminal, shortened, width_of
 
 _LONGEST_NAME = 48  # cells
 _BAR = 20  # cells between its brackets
 _INDENT = "    "
+_WIDEST_REMARK = 120  # cells
 _SLOW = "(slow: not half as fast as the others)"
 
 
@@ -54,6 +58,7 @@ class Status:
     waiting: int | None = None  # plots; None: nobody counts them here
     waiting_bytes: int = 0
     speeds: Mapping[str, Speed] | None = None  # mountpoint -> speed; None: this host has no drives
+    last_runs: Sequence[LastRun] = ()  # of each script
 
 
 def read_stream(content: Mapping[str, Any], host: str, alive: bool, now: float) -> Running:
@@ -113,6 +118,8 @@ def as_text(status: Status, terminal: Terminal = PLAIN) -> str:
         lines += ["", "The last ones:"]
         for transfer in status.last:
             lines += _past(transfer, status.now, terminal)
+    if status.last_runs:
+        lines += ["", *frame.remarks(last_runs.remarks(status.last_runs, status.now), _WIDEST_REMARK, terminal)]
     return "\n".join(lines)
 
 
@@ -191,7 +198,8 @@ def _past(transfer: Transfer, now: float, terminal: Terminal) -> list[str]:
     if not transfer.target:
         return _entry(start, transfer.plot, one_line(escaped(_ending(transfer))), [], mood, terminal)
     took = f"{format_bytes(transfer.bytes)}, {format_duration(transfer.seconds)}"
-    facts = f"{escaped(_place(transfer))}  {took}, {one_line(escaped(_ending(transfer)))}"
+    mark = "" if named(transfer.kind).entry.is_plot else "(testing plot)  "
+    facts = f"{mark}{escaped(_place(transfer))}  {took}, {one_line(escaped(_ending(transfer)))}"
     more = [f", {format_speed(transfer.bytes, transfer.seconds)}"] if transfer.seconds > 0 else []
     more += [f", hash {transfer.digest[:16]}"] if transfer.digest else []
     return _entry(start, transfer.plot, facts, more, mood, terminal)
@@ -216,6 +224,7 @@ def data(status: Status) -> dict[str, object]:
         "waiting_bytes": status.waiting_bytes if status.waiting is not None else None,
         "drives": [_speed_data(place, speed) for place, speed in (status.speeds or {}).items()],
         "last": [_past_data(transfer) for transfer in status.last],
+        "last_runs": last_runs.data(status.last_runs),
     }
 
 

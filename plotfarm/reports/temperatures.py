@@ -10,7 +10,7 @@ from plotfarm.base.units import format_duration, format_speed
 from plotfarm.drives.conditions import heat
 from plotfarm.drives.damage import damage_of
 from plotfarm.plots.names import escaped
-from plotfarm.reports import frame, tables, values
+from plotfarm.reports import frame, last_runs, tables, values
 from plotfarm.reports.envelope import iso
 from plotfarm.reports.facts import DriveFacts, FarmFacts
 from plotfarm.reports.frame import Remark, Value
@@ -44,9 +44,10 @@ def as_text(facts: FarmFacts, settings: Smart, terminal: Terminal = PLAIN) -> st
     rows = [_row(drive, settings) for drive in facts.drives]
     drawn = tables.table(_COLUMNS, rows, terminal, Look.FRAMED, title)
     below = [*_legend(facts, settings), *_reasons(facts), *_cut(drawn, facts)]
+    width = max(_NARROWEST, width_of(drawn.lines[0]))
     lines = drawn.lines
-    if below:
-        lines = [*lines, "", *frame.remarks(below, max(_NARROWEST, width_of(lines[0])), terminal)]
+    for block in (below, last_runs.remarks(facts.last_runs, facts.now)):
+        lines = [*lines, "", *frame.remarks(block, width, terminal)] if block else lines
     return "\n".join(lines)
 
 
@@ -182,6 +183,7 @@ def data(facts: FarmFacts, settings: Smart) -> dict[str, object]:
         "warning_celsius": settings.warning_celsius,
         "critical_celsius": settings.critical_celsius,
         "drives": [_facts(drive, facts.now, settings) for drive in facts.drives],
+        "last_runs": last_runs.data(facts.last_runs),
     }
 
 

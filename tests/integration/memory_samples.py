@@ -7,7 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.config.sections import Coins
 from plotfarm.base.state import Daily, Room, State, Transfer, TransferOutcome
 from plotfarm.chia.coin_book import CoinBook
@@ -119,8 +119,8 @@ def _fill_coins(state: State) -> None:
 
 
 def _fill_messages(state: State) -> None:
-    hot = Condition("hot", "uuid:1", Severity.CRITICAL, {"drive": "drive1", "celsius": 61}, 60.0, 3600.0)
-    odd = Condition("missing", _BYTES_NO_TEXT, Severity.WARNING, {"why": None})
+    hot = Condition(AlertKind.HOT, "uuid:1", Severity.CRITICAL, {"drive": "drive1", "celsius": 61}, 60.0, 3600.0)
+    odd = Condition(AlertKind.MISSING, _BYTES_NO_TEXT, Severity.WARNING, {"why": None})
     standing = {
         ("hot", "uuid:1"): Standing(hot, NOW - 700, NOW - 600),
         ("missing", _BYTES_NO_TEXT): Standing(odd, NOW - 5, None),
@@ -137,7 +137,7 @@ def _fill_messages(state: State) -> None:
 
 def readings(state: State) -> dict[str, object]:
     """Return all that is ever read of a host's memory, by a name for each. `time.time` must say NOW."""
-    health = HealthRecords(state.database)
+    health, book = HealthRecords(state.database), CoinBook(state.database)
     return {
         "received": state.received_bytes("plotter1"),
         "publishing": state.publishing(PLOT),
@@ -167,6 +167,7 @@ def readings(state: State) -> dict[str, object]:
         "outbox": [(row, Outbox(state.database).message(row)) for row in Outbox(state.database).due(NOW + 120)],
         "messages": state.database.rows("SELECT * FROM outbox, messages WHERE messages.id = message"),
         "transfers": state.transfers(),
+        "place": (book.place(LOG), book.knows_wallet(), book.last_balance(), book.children("b1" * 32)),
         **reports(state),
     }
 
@@ -184,5 +185,4 @@ def reports(state: State) -> dict[str, str]:
         "coins": coin_words.as_text(facts),
         "coins as JSON": json.dumps(coin_words.data(facts), indent=2),
         "coins as CSV": coin_words.as_csv(facts),
-        "place": repr((book.place(LOG), book.knows_wallet(), book.last_balance(), book.children("b1" * 32))),
     }

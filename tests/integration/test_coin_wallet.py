@@ -78,7 +78,8 @@ def test_files_that_are_missing_or_mixed_up_are_named(wallet, tmp_path):
     assert "nothing.crt" in refused(wallet, certificate=tmp_path / "nothing.crt")
     assert "nothing.key" in refused(wallet, key=tmp_path / "nothing.key")
     assert refused(wallet, key=wallet.certificate)
-    assert refused(wallet, authority=tmp_path / "nothing.pem")
+    assert "nothing.pem" in refused(wallet, authority=tmp_path / "nothing.pem")
+    assert wallet.asked == []
 
 
 def test_nobody_there(wallet):
@@ -153,6 +154,26 @@ def farmer(tmp_path, wallet) -> Iterator[Farmer]:
         made.configure(f"[coins]\nwallet = always\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n")
         made.run()
         yield made
+
+
+def test_a_wallet_whose_certificate_cannot_be_checked_is_not_asked_and_that_is_told(tmp_path, wallet):
+    elsewhere = wallet.authority.rename(wallet.directory / "authority.crt")
+    files = f"wallet_certificate = {wallet.certificate}\nwallet_key = {wallet.key}\n"
+    coins = f"[coins]\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n{files}"
+    with MailServer() as server:
+        farmer = Farmer(tmp_path, server)
+        farmer.configure(coins)
+        farmer.run()
+        assert wallet.asked == []
+        assert farmer.mails(1) == ["farmer01: The wallet cannot be asked for coins"]
+        told = server.received[0].part("plain")
+        assert str(wallet.authority) in told
+        assert "wallet_authority" in told
+
+        farmer.configure(f"{coins}wallet_authority = {elsewhere}\n")
+        farmer.run()
+        assert wallet.asked
+        assert farmer.mails(2)[1] == "farmer01: The wallet can be asked again"
 
 
 def test_a_coin_is_told_when_the_wallet_has_confirmed_it_and_once(farmer, wallet):

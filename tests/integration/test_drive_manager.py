@@ -102,6 +102,19 @@ def test_an_offlined_drive_and_one_without_its_marker_are_passed_over(farm):
     }
 
 
+def test_explain_names_limits_that_are_too_low(farm):
+    assert "Limit: " not in farm.run("--explain").stdout
+    farm.config.write_text(farm.config.read_text() + "\n[transfer]\nports = 4040-4041\n")
+    state = State(farm.state)
+    instances = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    for plotter in range(instances // 16 + 1):
+        state.record_room(Room(f"plotter{plotter}", "/plots", time.time(), 1, 0, None))
+    state.close()
+    said = [line for line in farm.run("--explain").stdout.splitlines() if line.startswith("Limit: ")]
+    assert "2 plots arrive at once at most, although 3 could" in said[0]
+    assert f"fs.inotify.max_user_instances is {instances}" in said[1]
+
+
 def test_explain_changes_nothing(farm):
     before = farm.config.read_text()
     done = farm.run("--explain")

@@ -136,7 +136,9 @@ def test_names_from_outside_are_only_bytes(farm):
     [
         ("plot-k33-a.plot", V1.replace(b"\x20\0\x04v1.0", b"\xc8\0\x04v1.0"), ("v1", 33)),
         ("plot-k32-a.plot", b"", ("unknown", 32)),
-        ("plot-k32-a.plot", bytes(10000), ("unknown", 32)),
+        ("plot-k32-a.plot", bytes(10000), ("testing", 32)),
+        ("plot-k32-a.plot", bytes(4096) + b"x", ("testing", 32)),
+        ("plot-k32-a.plot", bytes(4095) + b"x" * 9, ("unknown", 32)),
         ("plot-mmx-k31-a.plot", GIGAHORSE, ("unknown", 31)),
         ("portable.plot-k34-a.plot", GIGAHORSE, ("unknown", 34)),
         ("plot-k99-k-k3-ak32-b.plot", GIGAHORSE, ("unknown", 0)),
@@ -147,6 +149,17 @@ def test_the_header_decides_and_the_name_helps(farm, name, content, counted):
     put(farm.places[0] / name, content)
     assert farm.count()[0].counts == {counted: 1}
     assert farm.count()[0].counts == {counted: 1}
+
+
+def test_testing_plots_are_counted_apart(farm):
+    put(farm.places[0] / "plot-k32-a.plot", GIGAHORSE)
+    put(farm.places[0] / "plot-test.plot", bytes(100_000))
+    first = farm.count()[0]
+    assert first.counts == {("unknown", 32): 1, ("testing", 0): 1}
+    assert (first.plot_files, first.plots, first.plot_bytes) == (1, 1, len(GIGAHORSE))
+    assert plots_on(farm.count()[0]) == plots_on(first), "also by what is remembered of the headers"
+    counted = farm.sql("SELECT plots, bytes FROM counted_drives WHERE identity LIKE '%drive0'")
+    assert counted == [(1, len(GIGAHORSE))]
 
 
 def test_a_header_is_read_once_and_rows_that_did_not_change_are_not_written(farm):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import socket
 import subprocess
 import threading
 import time
@@ -246,3 +249,46 @@ def test_a_configuration_that_ssh_does_not_accept(tmp_path: Path) -> None:
 
 def test_effective_options_are_known() -> None:
     assert effective_options("nas1", ("-F", "/dev/null"))["batchmode"] == "no"
+
+
+# ---- What sshd drops --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full_sshd(tmp_path: Path) -> Iterator[PrivateSshd]:
+    """One that lets in nobody else while anybody is there who has not logged in: sshd_config(5), MaxStartups."""
+    full = PrivateSshd(tmp_path / "full")
+    full.max_startups = "1:100:1"
+    with full:
+        yield full
+
+
+@contextlib.contextmanager
+def nobody_logs_in(sshd: PrivateSshd) -> Iterator[socket.socket]:
+    """Hold the only place for those who have not logged in."""
+    with socket.create_connection((sshd.address, sshd.port)) as stranger:
+        assert stranger.recv(4) == b"SSH-"
+        yield stranger
+
+
+def test_a_handshake_that_sshd_drops_is_tried_again(full_sshd: PrivateSshd, tmp_path: Path) -> None:
+    with nobody_logs_in(full_sshd) as stranger:
+        connection = Connection(full_sshd.address, full_sshd.client_options(), 20, tmp_path)
+        connection.begin()
+        select.select([connection], [], [], 20)
+        assert not connection.went_up()
+        assert connection.is_pausing
+        assert connection.wake_at < connection.begun + 20
+        stranger.close()
+    while not connection.went_up():
+        watched = [] if connection.is_pausing else [connection]
+        select.select(watched, [], [], max(0.0, connection.wake_at - time.monotonic()))
+    assert connection.run(["echo", "there"], 10) == "there"
+    connection.close()
+
+
+def test_one_that_is_always_dropped_fails_within_the_limit(full_sshd: PrivateSshd, tmp_path: Path) -> None:
+    started = time.monotonic()
+    with nobody_logs_in(full_sshd), pytest.raises(NasUnavailable, match="kex_exchange_identification"):
+        Connection(full_sshd.address, full_sshd.client_options(), 2, tmp_path).open()
+    assert time.monotonic() - started < 8, "the limit, and what ssh may take besides"

@@ -80,7 +80,6 @@ def test_no_secret_shows_in_a_mistake(text):
 
 def test_other_values_are_still_shown():
     assert "sevnty" in mistakes_of("[smart]\nwarning_celsius = sevnty")[0]
-    assert "fax" in mistakes_of("[notifications]\ninfo_channels = fax")[0]
 
 
 def test_a_printed_configuration_holds_no_secret():

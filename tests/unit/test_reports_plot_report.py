@@ -266,6 +266,26 @@ def test_hostile_names_stay_on_their_line_and_steer_no_terminal():
     assert len(frame_of(text)) == 17
 
 
+def test_testing_plots_are_marked_and_in_no_number():
+    drives = list(farm().drives)
+    drives[3] = replace(drives[3], counts={**drives[3].counts, ("testing", 0): 2})
+    drives[5] = replace(drives[5], counts={**drives[5].counts, ("testing", 32): 1})
+    tried, before = farm(drives=tuple(drives)), farm()
+    assert (tried.plots, tried.testing_plots) == (before.plots, 3)
+    text = as_text(tried)
+    assert "3 testing plots, which begin with zeros (on drive3, drive5)" in " ".join(text.split())
+    assert "testing" not in as_text(before)
+    document, plain = data(tried), data(before)
+    assert document["testing_plots"] == 3
+    assert [one["testing_plots"] for one in document["plot_drives"] if one["testing_plots"]] == [2, 1]
+    assert [one for one in document["plots_by_kind"] if one["kind"] == "testing"] == [
+        {"kind": "testing", "k": None, "plots": 2},
+        {"kind": "testing", "k": 32, "plots": 1},
+    ]
+    for name in ("plots", "maximum_plots", "room_plots", "plots_per_hour", "bytes_per_day", "days_to_fill"):
+        assert document[name] == plain[name]
+
+
 def test_json_has_the_same_facts_in_units_for_machines():
     document = data(farm())
     assert (document["plots"], document["chia_plots"], document["drives_present"]) == (2351, 2349, 43)
