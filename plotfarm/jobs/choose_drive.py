@@ -75,15 +75,16 @@ def explain(config: Config, as_json: bool = False, wide: bool = False) -> int:
     runs = newest_runs(state.database)
     state.close()
     found = candidates(config.drives)
+    too_low = shortfalls(limits)
     now = time.time()
     if as_json:
-        say(enveloped(Report.EXPLAIN, sender(config, Role.NAS), words.data(choice, found, runs), now))
+        say(enveloped(Report.EXPLAIN, sender(config, Role.NAS), words.data(choice, found, runs, too_low), now))
         return 0
 
     terminal = standard_output(wide=wide)
     text = words.as_text(choice, terminal, found, str(config.path))
     say(words.with_last_runs(text, runs, now, terminal))
-    for shortfall in shortfalls(limits):
+    for shortfall in too_low:
         say("\n".join(terminal.lines(f"Limit: {shortfall}")))
     return 0
 

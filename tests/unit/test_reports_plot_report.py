@@ -277,7 +277,7 @@ def test_testing_plots_are_marked_and_in_no_number():
     assert "testing" not in as_text(before)
     document, plain = data(tried), data(before)
     assert document["testing_plots"] == 3
-    assert [one["testing_plots"] for one in document["plot_drives"] if one["testing_plots"]] == [2, 1]
+    assert [one["testing_plots"] for one in document["drives"] if one["testing_plots"]] == [2, 1]
     assert [one for one in document["plots_by_kind"] if one["kind"] == "testing"] == [
         {"kind": "testing", "k": None, "plots": 2},
         {"kind": "testing", "k": 32, "plots": 1},
