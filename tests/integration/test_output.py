@@ -13,7 +13,7 @@ import pytest
 from plotfarm.base.locks import Lock
 from testbed.farm import Farm
 from testbed.plots import CHECKOUT
-from testbed.pseudo_terminal import Shown, run_in_terminal
+from testbed.pseudo_terminal import Shown, Watched, run_in_terminal
 
 REPORTS = (["-pr"], ["-ct"], ["-dr"], ["-ud"], ["--explain"], ["--status"], ["-pr", "--json"], ["-h"])
 
@@ -157,6 +157,14 @@ def test_colours_at_a_terminal(farm: Farm, environment: Mapping[str, str], has_c
     assert (b"\x1b[" in at_terminal(farm, 80, "drive_manager.py", "-pr", **environment).raw) == has_colour
     piped = farm.drive_manager("-pr", environment={"FORCE_COLOR": "1", **environment}).stdout
     assert ("\x1b[" in piped) == ("NO_COLOR" not in environment)
+
+
+def test_the_status_can_be_watched_in_a_narrow_terminal(farm: Farm) -> None:
+    with Watched(command(farm, "drive_manager.py", "--status", "--watch"), farm.cron_environment(), 60) as watched:
+        watched.wait_for(b"no plot is on its way")
+        watched.press(b"\x03")
+        assert watched.returncode() == 0
+    assert b"Traceback" not in watched.shown
 
 
 # ---- What is said of a run ----
