@@ -15,7 +15,7 @@ from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from plotfarm import __version__  # noqa: E402
-from plotfarm.reports.terminal import prepare  # noqa: E402
+from plotfarm.reports.arguments import Parser  # noqa: E402
 
 if TYPE_CHECKING:
     from plotfarm.base.config.sections import Config
@@ -45,11 +45,7 @@ exit status: 0 all is well, 1 the log cannot be read (said in coin_monitor.log),
 
 def main() -> int:
     """Read the arguments and run the job; returns the exit status."""
-    prepare()
-    parser = argparse.ArgumentParser(
-        prog="coin_monitor.py", description=_ABOUT, epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("coin_monitor.py", _ABOUT, _EXAMPLES)
     add = parser.add_argument
     add("-v", "--version", action="version", version=f"%(prog)s {__version__}")
     add("--config", metavar="FILE", help="the configuration to use")

@@ -13,7 +13,7 @@ from functools import partial  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from plotfarm import __version__  # noqa: E402
-from plotfarm.reports.terminal import prepare  # noqa: E402
+from plotfarm.reports.arguments import Parser  # noqa: E402
 
 if TYPE_CHECKING:
     from plotfarm.base.config.sections import Config
@@ -48,7 +48,6 @@ _WITH_WIDE = ("explain", "status", "plot_report", "check_temps", "daily_report")
 
 def main() -> int:
     """Read the arguments and run the job; returns the exit status."""
-    prepare()
     parser, online = new_parser()
     arguments = parser.parse_args()
     if arguments.help:
@@ -71,13 +70,7 @@ def main() -> int:
 
 def new_parser() -> tuple[argparse.ArgumentParser, argparse.Action]:
     """Return the parser, and its option -on, which the help shows only while a drive is offline."""
-    parser = argparse.ArgumentParser(
-        prog="drive_manager.py",
-        description=_ABOUT,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-    )
+    parser = Parser("drive_manager.py", _ABOUT, _EXAMPLES, add_help=False)
     add = parser.add_argument
     add("-h", "--help", action="store_true", help="show this text, with the drives that are offline, and exit")
     add("-v", "--version", action="version", version=f"drive_manager.py {__version__}")

@@ -5,12 +5,11 @@ from plotfarm.base.venv import hand_over
 
 hand_over()
 
-import argparse  # noqa: E402
 import functools  # noqa: E402
 import sys  # noqa: E402
 
 from plotfarm import __version__  # noqa: E402
-from plotfarm.reports.terminal import prepare  # noqa: E402
+from plotfarm.reports.arguments import Parser  # noqa: E402
 
 _DESCRIPTION = """\
 Moves every finished plot in [local_plots] plot_directories to the plot drives of this NAS, several at once, each to
@@ -33,11 +32,7 @@ run), 2 the configuration is wrong"""
 
 def main() -> int:
     """Read the command line and move."""
-    prepare()
-    parser = argparse.ArgumentParser(
-        prog="move_local_plots.py", description=_DESCRIPTION, epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("move_local_plots.py", _DESCRIPTION, _EXAMPLES)
     parser.add_argument("-v", "--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be moved where, and move nothing")
     parser.add_argument("--json", action="store_true", help="with --dry-run: the same facts as JSON")

@@ -5,12 +5,11 @@ from plotfarm.base.venv import hand_over
 
 hand_over()
 
-import argparse  # noqa: E402
 import functools  # noqa: E402
 import sys  # noqa: E402
 
 from plotfarm import __version__  # noqa: E402
-from plotfarm.reports.terminal import prepare  # noqa: E402
+from plotfarm.reports.arguments import Parser  # noqa: E402
 
 _DESCRIPTION = """\
 Sends every finished plot in the plot directories to a NAS, several at once: through ssh-launched pipes, hashed
@@ -34,11 +33,7 @@ run), 2 the configuration is wrong"""
 
 def main() -> int:
     """Read the command line and send."""
-    prepare()
-    parser = argparse.ArgumentParser(
-        prog="plot_manager.py", description=_DESCRIPTION, epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("plot_manager.py", _DESCRIPTION, _EXAMPLES)
     parser.add_argument("-v", "--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("-n", "--dry-run", action="store_true", help="say what would be sent where, and send nothing")
     parser.add_argument("--status", action="store_true", help="show what is on its way, what waits, and the last ones")

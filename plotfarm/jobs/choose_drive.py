@@ -23,7 +23,7 @@ from plotfarm.jobs.telling import Teller
 from plotfarm.reports import explain as words
 from plotfarm.reports import reasons
 from plotfarm.reports.envelope import Report, Role, enveloped
-from plotfarm.reports.terminal import complain, say, standard_output
+from plotfarm.reports.terminal import complain, say, say_if_watched, standard_output
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def choose_drive(config: Config) -> int:
     lock = sole_run(config.paths.locks / "drive_manager.lock")
     if lock is None:
         _LOG.info("drive_manager is running already, Exiting")
-        _say("drive_manager.py is running already: nothing to do.")
+        say_if_watched("drive_manager.py is running already: nothing to do.")
         return 0
     with lock:
         state = State(config.paths.state)
@@ -59,15 +59,8 @@ def _one_run(config: Config, state: State) -> int:
     if stock.choice.chosen is None:
         complain(f"drive_manager: {no_drive(stock.choice)}")
         return 1
-    _say(words.outcome(stock.choice, changed, len(teller.told())))
+    say_if_watched(words.outcome(stock.choice, changed, len(teller.told())))
     return 0
-
-
-def _say(sentence: str) -> None:
-    """Tell a person who looks what was done; cron would mail it each minute."""
-    terminal = standard_output()
-    if terminal.is_watched:
-        say("\n".join(terminal.lines(sentence)))
 
 
 def explain(config: Config, as_json: bool = False, wide: bool = False) -> int:
@@ -82,15 +75,16 @@ def explain(config: Config, as_json: bool = False, wide: bool = False) -> int:
     runs = newest_runs(state.database)
     state.close()
     found = candidates(config.drives)
+    too_low = shortfalls(limits)
     now = time.time()
     if as_json:
-        say(enveloped(Report.EXPLAIN, sender(config, Role.NAS), words.data(choice, found, runs), now))
+        say(enveloped(Report.EXPLAIN, sender(config, Role.NAS), words.data(choice, found, runs, too_low), now))
         return 0
 
     terminal = standard_output(wide=wide)
     text = words.as_text(choice, terminal, found, str(config.path))
     say(words.with_last_runs(text, runs, now, terminal))
-    for shortfall in shortfalls(limits):
+    for shortfall in too_low:
         say("\n".join(terminal.lines(f"Limit: {shortfall}")))
     return 0
 

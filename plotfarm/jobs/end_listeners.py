@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import signal
@@ -11,21 +10,21 @@ import sys
 import time
 from collections.abc import Sequence
 
+from plotfarm.reports.arguments import Parser
 from plotfarm.reports.envelope import Report, Role, Sender, enveloped
-from plotfarm.reports.terminal import prepare, say, standard_output
+from plotfarm.reports.terminal import say, standard_output
 from plotfarm.transfer.netcat import stale_listeners
 
 
 def main(argv: Sequence[str]) -> int:
     """End them and say which; without any there is nothing to say but that."""
-    parser = argparse.ArgumentParser(
-        prog="kill_nc.sh",
-        description="Ends netcat listeners that this suite started and whose owner is dead. Listeners of running "
+    parser = Parser(
+        "kill_nc.sh",
+        "Ends netcat listeners that this suite started and whose owner is dead. Listeners of running "
         "transfers, and other people's netcat, are left alone.",
     )
     parser.add_argument("-n", "--dry-run", action="store_true", help="only say which would be ended")
     parser.add_argument("--json", action="store_true", help="say it as JSON")
-    prepare()
     arguments = parser.parse_args(argv)
     pids = stale_listeners()
     for pid in pids if not arguments.dry_run else ():

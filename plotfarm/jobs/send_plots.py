@@ -12,7 +12,6 @@ from plotfarm.base.locks import Lock, sole_run
 from plotfarm.base.processes import run_as_batch
 from plotfarm.base.ssh import remove_leftovers
 from plotfarm.base.state import State
-from plotfarm.drives.choose import DEFAULT_PLOT_BYTES
 from plotfarm.jobs.finished_plots import FinishedPlots
 from plotfarm.jobs.restored_times import restore_times
 from plotfarm.jobs.sending_trouble import mismatch_conditions, tell_of_trouble
@@ -100,6 +99,7 @@ def _dry_run(config: Config, lock: Lock, state: State, as_json: bool) -> int:
 
 def ask_every_nas(config: Config) -> list[Answer]:
     """Return what each NAS can take of k32 plots, or why it cannot be asked."""
+    from plotfarm.drives.choose import DEFAULT_PLOT_BYTES  # only a person's dry run needs these
     from plotfarm.jobs.dispatch import Dispatch
 
     dispatch = Dispatch(config)

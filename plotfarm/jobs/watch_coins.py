@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -29,6 +28,7 @@ from plotfarm.jobs.farming import hear, watch_farming
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.policy import PER_COIN
+from plotfarm.reports.terminal import say_if_watched
 
 if TYPE_CHECKING:
     from plotfarm.chia.wallet import WalletReading
@@ -45,6 +45,7 @@ def watch(config: Config, *, test_log: Path | None = None, tell_past: bool = Fal
     lock = sole_run(config.paths.locks / "coin_monitor.lock")
     if lock is None:
         _LOG.info("coin_monitor is running already, Exiting")
+        say_if_watched("coin_monitor.py is running already: nothing to do.")
         return 0
     with lock:
         state = State(config.paths.state)
@@ -212,11 +213,10 @@ class CoinWatch:
         total = self._book.total()
         if quiet:
             _LOG.info("The first run takes %d coins for the past; those to come are told", quiet)
-        if sys.stdout.isatty():  # cron would mail it
-            if problem is not None:
-                print(f"No coin can be seen: {problem.why}.\n{problem.remedy}.")  # noqa: T201
-            if problem is None or told:
-                print(f"New coins: {len(told)}, of the past: {quiet}; {in_xch(total.mojo)} XCH received in all")  # noqa: T201
+        if problem is not None:
+            say_if_watched(f"No coin can be seen: {problem.why}.\n{problem.remedy}.")
+        if problem is None or told:
+            say_if_watched(f"New coins: {len(told)}, of the past: {quiet}; {in_xch(total.mojo)} XCH received in all")
         if (told or back) and self._teller.wants(PER_COIN):
             from plotfarm.reports import coins as mails  # templates are slow to import, and seldom needed
 
@@ -228,8 +228,7 @@ def _say_what_was_lost(log: Path, read: Read, *, is_first: bool) -> None:
         _LOG.warning("%s does not go on where it ended: all of it is read again", log)
     for broken in read.broken:
         _LOG.warning("A part of the log cannot be read, and no coin in it is found: %s", broken)
-        if sys.stdout.isatty():
-            print(f"A part of the log cannot be read, and no coin in it is found: {broken}")  # noqa: T201
+        say_if_watched(f"A part of the log cannot be read, and no coin in it is found: {broken}")
 
 
 def _has_arrived(before: Entry | None, now: Entry) -> bool:

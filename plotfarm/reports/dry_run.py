@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from plotfarm.base.units import format_bytes
 from plotfarm.plots.names import escaped
-from plotfarm.reports import reasons
 
 
 @dataclass(frozen=True)
@@ -49,8 +48,12 @@ def planned(plot: Planned) -> str:
 
 def nothing(verb: str, waiting: int) -> str:
     """Return what to say where there is nothing to be done. `verb`: sent, moved."""
-    others = f"; {reasons.plots(waiting)} {'waits' if waiting == 1 else 'wait'}, see above" if waiting else ""
+    others = f"; {_plots(waiting)} {'waits' if waiting == 1 else 'wait'}, see above" if waiting else ""
     return f"No finished plot: nothing would be {verb}{others}."
+
+
+def _plots(count: int) -> str:
+    return f"{count} plot{'s' if count != 1 else ''}"
 
 
 def answered(answer: Answer) -> str:
@@ -60,7 +63,7 @@ def answered(answer: Answer) -> str:
         return f"{host} cannot be reached: {escaped(answer.problem)}"
     if not answer.plots:
         return f"{host} answers, and can take no plot now: {escaped(answer.detail) or 'it has no room'}"
-    return f"{host} answers, and can take {reasons.plots(answer.plots)} of {format_bytes(answer.bytes_each)}"
+    return f"{host} answers, and can take {_plots(answer.plots)} of {format_bytes(answer.bytes_each)}"
 
 
 def data(

@@ -55,8 +55,13 @@ def with_last_runs(text: str, runs: Sequence[LastRun], now: float, terminal: Ter
     return "\n".join([text, "", *below]) if below else text
 
 
-def data(choice: Choice, found: Sequence[Candidate], runs: Sequence[LastRun] = ()) -> dict[str, object]:
-    """Return the same facts for a program, sizes in bytes; of the file systems also where there are drives."""
+def data(
+    choice: Choice, found: Sequence[Candidate], runs: Sequence[LastRun] = (), too_low: Sequence[str] = ()
+) -> dict[str, object]:
+    """Return the same facts for a program, sizes in bytes; of the file systems also where there are drives.
+
+    `too_low`: what is said of limits of this host that are.
+    """
     return {
         "configured_mountpoint": choice.current or None,
         "chosen_mountpoint": choice.chosen.drive.mountpoint if choice.chosen else None,
@@ -65,6 +70,7 @@ def data(choice: Choice, found: Sequence[Candidate], runs: Sequence[LastRun] = (
         "arriving": choice.arriving,
         "drives": [_facts(verdict, choice) for verdict in choice.verdicts],
         "file_systems": [candidates.data(one) for one in found],
+        "limits_too_low": list(too_low),
         "last_runs": last_runs.data(runs),
     }
 

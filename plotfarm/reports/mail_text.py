@@ -21,8 +21,7 @@ def _folded(line: str, terminal: Terminal) -> list[str]:
     dotted = re.fullmatch(r"(.*?)\.{3,}(.*)", shown)
     if dotted is not None:
         return _dotted(dotted[1], dotted[2], terminal)
-    indent = " " * (len(shown) - len(shown.lstrip()))
-    return [indent + part for part in terminal.lines(shown.lstrip(), limit=terminal.width - len(indent))]
+    return terminal.folded(shown)
 
 
 def _dotted(label: str, value: str, terminal: Terminal) -> list[str]:

@@ -65,6 +65,18 @@ class Terminal:
         first, *others = wrapped(shown, room)
         return [self.ink(first, mood), *(indent + self.ink(line, mood) for line in others)]
 
+    def folded(self, text: str) -> list[str]:
+        """Return a text of several lines; those that are too long go on below, as far to the right as they begin."""
+        lines = []
+        for line in text.split("\n"):
+            if self.width is None or width_of(self.shown(line)) <= self.width:
+                lines.append(self.shown(line))
+                continue
+            start = line.lstrip()
+            indent = line[: len(line) - len(start)][: self.width // 2]
+            lines += [indent + part for part in self.lines(start, limit=self.width - len(indent))]
+        return lines
+
     def wide(self) -> Terminal:
         """Return the same without an end to its lines."""
         return replace(self, width=None)
@@ -137,7 +149,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
     status is what it is anyway. PlotfarmError if the text cannot be written for another reason, a full disk.
     """
     stream = sys.stdout if stream is None else stream
-    if stream is None:
+    if stream is None:  # it was closed before the script began
         return
     try:
         stream.write(f"{text}\n")
@@ -149,10 +161,17 @@ def say(text: str, stream: TextIO | None = None) -> None:
         raise PlotfarmError(f"what was to be printed cannot be written: {error.strerror}") from None
 
 
+def say_if_watched(text: str) -> None:
+    """Print to a person who looks what was done; to nobody else, since cron would mail it each minute."""
+    terminal = standard_output()
+    if terminal.is_watched:
+        say("\n".join(terminal.folded(text)))
+
+
 def complain(text: str) -> None:
     """Print a text to standard error; where that cannot be written there is nobody to be told."""
     try:
-        say(text, sys.stderr)
+        say("\n".join(terminal_of(sys.stderr, os.environ).folded(text)), sys.stderr)
     except PlotfarmError:
         return
 

@@ -5,7 +5,9 @@ The drives are values here: what is mounted on the host of a test has no part in
 
 from __future__ import annotations
 
+import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import memory_samples
@@ -26,6 +28,7 @@ from plotfarm.notify.message import Message
 from plotfarm.reports import coins as coin_words
 from plotfarm.reports import explain, mails, plot_report, temperatures
 from plotfarm.reports.facts import FarmFacts, ReceivedPlot
+from plotfarm.reports.terminal import Terminal
 
 _TIB = 2**40
 _K32 = 108_880_000_000
@@ -76,8 +79,8 @@ def every_report(state: State, directory: Path) -> dict[str, str]:
     return {
         **memory_samples.reports(state),
         **_of_drives(facts, stock, config),
-        "coin report": coin_words.as_text(coins, False),
-        "coin report as JSON": coin_words.as_json(coins),
+        "coin report": coin_words.as_text(coins),
+        "coin report as JSON": _document(coin_words.data(coins)),
         "coin report as CSV": coin_words.as_csv(coins),
         **_all_of("coin summary", coin_words.summary(coins)),
         **_all_of("coin mail", _coin_mail(config, state)),
@@ -91,15 +94,19 @@ def _of_drives(facts: FarmFacts, stock: Stock, config: Config) -> dict[str, str]
     previous = facts.drives[1]
     return {
         "plot report": plot_report.as_text(facts),
-        "plot report in colour": plot_report.as_text(facts, True),
-        "plot report as JSON": plot_report.as_json(facts),
+        "plot report in colour": plot_report.as_text(facts, Terminal(colour=True)),
+        "plot report as JSON": _document(plot_report.data(facts)),
         "temperatures": temperatures.as_text(facts, config.smart),
-        "temperatures as JSON": temperatures.as_json(facts, config.smart),
+        "temperatures as JSON": _document(temperatures.data(facts, config.smart)),
         "explain": explain.as_text(stock.choice),
-        "explain as JSON": explain.as_json(stock.choice),
+        "explain as JSON": _document(explain.data(stock.choice, ())),
         **_all_of("daily mail", mails.daily_update(facts)),
         **_all_of("new drive", mails.plot_drive_changed(facts, previous, previous.drive.mountpoint)),
     }
+
+
+def _document(data: Mapping[str, object]) -> str:
+    return json.dumps(data, indent=2)
 
 
 def _coin_mail(config: Config, state: State) -> Message:

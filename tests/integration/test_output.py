@@ -13,7 +13,7 @@ import pytest
 from plotfarm.base.locks import Lock
 from testbed.farm import Farm
 from testbed.plots import CHECKOUT
-from testbed.pseudo_terminal import Shown, run_in_terminal
+from testbed.pseudo_terminal import Shown, Watched, run_in_terminal
 
 REPORTS = (["-pr"], ["-ct"], ["-dr"], ["-ud"], ["--explain"], ["--status"], ["-pr", "--json"], ["-h"])
 
@@ -128,6 +128,19 @@ def test_a_report_fits_its_terminal(farm: Farm, arguments: list[str], width: int
         assert all(drive.name in text for drive in farm.drives)
 
 
+@pytest.mark.parametrize("script", ["drive_manager.py", "plot_manager.py", "move_local_plots.py", "coin_monitor.py"])
+def test_the_help_and_complaints_fit_too(farm: Farm, script: str) -> None:
+    for width in (60, 130):
+        given = {**farm.cron_environment(), "LANG": "C.UTF-8"}
+        shown = run_in_terminal([CHECKOUT / script, "-h"], given, width)
+        assert shown.returncode == 0
+        assert "exit status:" in shown.text
+        assert max(map(len, shown.text.splitlines())) <= width
+        wrong = run_in_terminal([CHECKOUT / script, "--config", f"/nowhere/{'very/' * 30}"], given, width)
+        assert wrong.returncode == 2
+        assert max(map(len, wrong.text.splitlines())) <= width
+
+
 def test_wide_shows_all_columns_whatever_the_width(farm: Farm) -> None:
     farm.give_smart()
     narrow = at_terminal(farm, 50, "drive_manager.py", "-ct").text
@@ -144,6 +157,14 @@ def test_colours_at_a_terminal(farm: Farm, environment: Mapping[str, str], has_c
     assert (b"\x1b[" in at_terminal(farm, 80, "drive_manager.py", "-pr", **environment).raw) == has_colour
     piped = farm.drive_manager("-pr", environment={"FORCE_COLOR": "1", **environment}).stdout
     assert ("\x1b[" in piped) == ("NO_COLOR" not in environment)
+
+
+def test_the_status_can_be_watched_in_a_narrow_terminal(farm: Farm) -> None:
+    with Watched(command(farm, "drive_manager.py", "--status", "--watch"), farm.cron_environment(), 60) as watched:
+        watched.wait_for(b"no plot is on its way")
+        watched.press(b"\x03")
+        assert watched.returncode() == 0
+    assert b"Traceback" not in watched.shown
 
 
 # ---- What is said of a run ----

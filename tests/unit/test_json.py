@@ -63,7 +63,7 @@ def test_the_reports_of_drives(facts):
     document(Report.DAILY_REPORT, {**plot_report.data(facts), "recipients": 2})
     document(Report.TEMPERATURES, temperatures.data(facts, Smart()))
     if facts.drives:
-        document(Report.EXPLAIN, explain.data(choice_of(facts), MOUNTED))
+        document(Report.EXPLAIN, explain.data(choice_of(facts), MOUNTED, facts.last_runs, ["too few ports"]))
         document(Report.STATUS, status.data(status_of(facts)))
 
 

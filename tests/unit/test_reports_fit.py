@@ -11,6 +11,7 @@ from rich.cells import cell_len
 
 from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.sections import Coins, Smart
+from plotfarm.base.runs import Moment, Run, RunOutcome
 from plotfarm.base.state import Transfer, TransferOutcome
 from plotfarm.chia.coin_book import Holding, Total
 from plotfarm.chia.ledger import Entry
@@ -23,6 +24,7 @@ from plotfarm.drives.speed import Speed
 from plotfarm.reports import coins, explain, mails, plot_report, status, temperatures
 from plotfarm.reports.coins import CoinFacts
 from plotfarm.reports.facts import ChiaSaid, FarmFacts
+from plotfarm.reports.last_runs import LastRun
 from plotfarm.reports.mail_text import folded
 from plotfarm.reports.status import Running, Status
 from plotfarm.reports.terminal import Terminal
@@ -59,6 +61,30 @@ CHANGES = (
 )
 
 
+def a_run(script, outcome, status, ended=True):
+    begun = Moment(NOW - 180, 100.0, "boot")
+    return Run(
+        "0-1",
+        script,
+        "",
+        True,
+        "1.0.0",
+        7,
+        8,
+        begun,
+        Moment(NOW - 170, 110.0, "boot") if ended else None,
+        outcome,
+        status,
+    )
+
+
+RUNS = (
+    LastRun(a_run("drive_manager", RunOutcome.DONE, 0), False, a_run("drive_manager", RunOutcome.DONE, 0)),
+    LastRun(a_run("plot_manager", RunOutcome.UNENDED, None, ended=False), False, None),
+    LastRun(a_run("coin_monitor", RunOutcome.FAILED, 1), False, a_run("coin_monitor", RunOutcome.DONE, 0)),
+)
+
+
 def farm_of(count):
     drives = tuple(a_drive(number, CHANGES[number % 6] if count > 1 else {}) for number in range(count))
     silent = [
@@ -79,6 +105,7 @@ def farm_of(count):
         standing=tuple(silent),
         chia_said=said,
         made_since=NOW - 6 * 3600,
+        last_runs=RUNS,
     )
 
 
@@ -100,7 +127,7 @@ def status_of(facts: FarmFacts):
         stored, target="", outcome=TransferOutcome.FAILED, reason="interrupted", detail="r\u00easet by peer"
     )
     speeds = {where: Speed(1.81e8, 7, number % 5 == 0) for number, where in enumerate(places)}
-    return Status("chianas01", NOW, 120.0, running, [stored, failed], 3, 3 * K32, speeds)
+    return Status("chianas01", NOW, 120.0, running, [stored, failed], 3, 3 * K32, speeds, RUNS)
 
 
 def coins_of(count):
@@ -109,7 +136,9 @@ def coins_of(count):
         for number in range(count)
     ]
     total = Total(count, 10**12 * count, Holding(5, NOW))
-    return CoinFacts("b\u00e4uerin", NOW, entries, [], total, Coins(price=9.5, currency="\u20ac"), 45.0, entries[:50])
+    return CoinFacts(
+        "b\u00e4uerin", NOW, entries, [], total, Coins(price=9.5, currency="\u20ac"), 45.0, entries[:50], True, RUNS
+    )
 
 
 def reports(count, terminal):
