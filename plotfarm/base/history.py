@@ -156,6 +156,11 @@ _SAID_BY = """
 ALTER TABLE farming ADD COLUMN source TEXT NOT NULL DEFAULT 'log' CHECK (source IN ('log', 'harvester RPC'));
 """
 
+# Identities are bytes: a mountpoint may be no text.
+_READ_ERRORS = """
+CREATE TABLE read_errors (identity BLOB PRIMARY KEY, why TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
@@ -163,4 +168,5 @@ MIGRATIONS = (
     Migration("what the wallet holds and what Chia farms, and when that was said", _SAID_WHEN),
     Migration("files of an unknown format are read again: some of them are testing plots", _TESTING_PLOTS),
     Migration("whether its log or Chia itself said what it farms", _SAID_BY),
+    Migration("what could not be read below the root of a drive", _READ_ERRORS),
 )

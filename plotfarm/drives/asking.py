@@ -17,6 +17,7 @@ from plotfarm.drives.mount_identity import mount_identity
 from plotfarm.drives.mount_table import Mount, mount_of
 from plotfarm.drives.opening import named_disk, open_mounted
 from plotfarm.drives.reasons import Reason, Why, why_of_error
+from plotfarm.plots.names import escaped
 from plotfarm.plots.parts import FoundPart, PartFacts, list_parts
 
 
@@ -90,23 +91,26 @@ def ask_for_plots(
     drive: Drive, known: Mapping[int, int], elsewhere: Collection[str], table: Sequence[Mount], until: float
 ) -> Iterator[dict[str, Any]]:
     """Yield the counts of drives.counting, or why there are none as `uncounted`."""
-    from plotfarm.drives.counting import OutOfTimeError, count_plots  # only where plots are counted
+    from plotfarm.drives.counting import OutOfTimeError, PlaceError, count_plots  # only where plots are counted
 
     try:
         directory = open_mounted(drive, table)
     except DriveUnusable as error:
         yield _uncounted(error.why)
         return
-    counted = False
+    last: dict[str, Any] = {}
     try:
         for count in count_plots(directory, drive.mountpoint, known, elsewhere, until):
+            last = count
             yield count
-            counted = True
     except OutOfTimeError:
         yield _uncounted(Why(Reason.NOT_COUNTED_IN_TIME))
     except OSError as error:
-        if not counted:
-            yield _uncounted(why_of_error(error))
+        why = why_of_error(error)
+        if isinstance(error, PlaceError) and error.place and why.reason is Reason.IO_ERROR:
+            why = Why(Reason.IO_ERROR, f"{why.detail} in {escaped(error.place)}")
+        # A count by names is kept.
+        yield {**last, "learnt": [], "gone": [], "error": asdict(why)} if last else _uncounted(why)
     finally:
         os.close(directory)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base.database import Database
+from plotfarm.base.processes import find_program
 from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives.reasons import Reason
 from testbed import smart_samples
@@ -163,6 +164,57 @@ def test_a_drive_that_breaks_is_told_of_in_the_next_run(
 
     host.run()
     assert len(host.alerts()) == 1, "told twice"
+
+
+@pytest.fixture
+def with_a_bad_directory(host: Host) -> LoopDrive:
+    """The first drive, in whose directory `plots` the disk has lost an inode: its root is well."""
+    if find_program("debugfs") is None:
+        pytest.skip("this test needs debugfs (e2fsprogs)")
+    drive = host.drives[0]
+    below = drive.place / "plots" / "og"
+    below.mkdir(parents=True)
+    (below / v1_name("below", k=32)).write_bytes(b"no header")
+    drive.unmount()
+    subprocess.run(["debugfs", "-w", "-R", "clri plots/og", str(drive.image)], check=True, capture_output=True)
+    drive.mount()
+    with pytest.raises(OSError, match=r"Structure needs cleaning|Input/output error|Bad message"):
+        os.listdir(below)
+    os.statvfs(drive.place)
+    (drive.place / "writable").touch()
+    return drive
+
+
+def test_an_error_below_the_root_of_a_drive_is_told_of_once_its_plots_are_counted(
+    host: Host, with_a_bad_directory: LoopDrive
+) -> None:
+    drive = with_a_bad_directory
+    host.smart_is_due()
+    host.run()
+    ((severity, told, text),) = host.alerts()
+    assert (severity, "drive1 answers with an error" in told) == ("critical", True), told
+    assert "in plots/og" in " ".join(text.split())
+
+    host.run()  # this run counts nothing, and knows of it all the same
+    (explained,), (reported,) = host.explained(drive.place), host.reported(drive.place)
+    assert explained["reason"] == reported["reason"] == Reason.IO_ERROR.value
+    assert explained["usable"] is False
+    assert explained["why"] == reported["why"]
+    assert str(explained["why"]) in " ".join(text.split())
+    assert reported["plots"] is None
+    host.smart_is_due()
+    host.run()
+    assert len(host.alerts()) == 1, "told twice"
+
+    drive.unmount()
+    subprocess.run(["e2fsck", "-fy", str(drive.image)], check=False, capture_output=True)
+    drive.mount()
+    host.know_uuids()
+    host.smart_is_due()
+    host.run()
+    assert ["drive1 answers without errors again" in subject for _, subject, _ in host.alerts()[1:]] == [True]
+    (explained,) = host.explained(drive.place)
+    assert explained["usable"] is True
 
 
 def test_a_drive_that_is_writable_again_is_resolved(host: Host) -> None:
