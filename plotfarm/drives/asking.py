@@ -12,7 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from plotfarm.base.disk_error import DiskError
-from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable
+from plotfarm.drives.file_system_uuid import uuid_on
+from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable, has_uuid
 from plotfarm.drives.mount_identity import mount_identity
 from plotfarm.drives.mount_table import Mount, mount_of
 from plotfarm.drives.opening import named_disk, open_mounted
@@ -34,6 +35,7 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
             "free_bytes": room.f_bavail * room.f_frsize,
             "disk": named_disk(directory) if drive.directory_mode else "",
             "mount": mount_identity(drive),
+            "uuid": _uuid(drive, directory, table),
         }
         why = _why_not_writable(drive, directory, room, table)
         if why is not None:
@@ -49,6 +51,14 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
         return _problem(why_of_error(OSError(error.number, "")))
     finally:
         os.close(directory)
+
+
+def _uuid(drive: Drive, directory: int, table: Sequence[Mount]) -> str:
+    """Return the UUID of a drive that is known by its place only."""
+    mount = mount_of(directory, table)
+    if drive.directory_mode or has_uuid(drive.identity) or mount is None:
+        return ""
+    return uuid_on(directory, mount)
 
 
 def _problem(why: Why) -> dict[str, Any]:
