@@ -165,6 +165,11 @@ _FILE_SYSTEMS = """
 CREATE TABLE file_systems (mountpoint BLOB PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;
 """
 
+# The fingerprint of the key whose wallet has confirmed a coin.
+_WALLET_KEY = """
+ALTER TABLE coins ADD COLUMN wallet_key INTEGER;
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
@@ -174,4 +179,5 @@ MIGRATIONS = (
     Migration("whether its log or Chia itself said what it farms", _SAID_BY),
     Migration("what could not be read below the root of a drive", _READ_ERRORS),
     Migration("which file system was read at a place, where udev does not tell it", _FILE_SYSTEMS),
+    Migration("which key's wallet has confirmed a coin", _WALLET_KEY),
 )
