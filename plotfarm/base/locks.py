@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from plotfarm.base.errors import PlotfarmError
-from plotfarm.base.lock_files import open_lock_file
+from plotfarm.base.lock_files import open_lock_file, open_to_look
 from plotfarm.base.lock_waits import LockTimeout, note_busy, note_in_vain, note_taken, wait_for
 from plotfarm.base.text import one_line
 
@@ -145,7 +145,7 @@ def holder(path: Path) -> dict[str, Any] | None:
     Looking takes the lock for a moment: where takers do not wait, look and take under one common lock.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_look(path)
     except FileNotFoundError:
         return None
     try:
@@ -160,7 +160,7 @@ def holder(path: Path) -> dict[str, Any] | None:
 def last_content(path: Path) -> dict[str, Any]:
     """Return what was last written into a lock, held or not; empty if there is nothing that makes sense."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_look(path)
     except FileNotFoundError:
         return {}
     try:
