@@ -149,9 +149,15 @@ CREATE TABLE wallet_balance (
 CREATE TABLE farming (log TEXT PRIMARY KEY, plots INTEGER NOT NULL, bytes INTEGER, said REAL NOT NULL);
 """
 
+# What each NAS said last that it can take: a plotter asks only those again that may get the next plot.
+_ROOM_OF_NAS = """
+CREATE TABLE nas_rooms (nas TEXT PRIMARY KEY, bytes INTEGER NOT NULL, heard REAL NOT NULL) WITHOUT ROWID;
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
     Migration("what else a disk says and counts", _HEALTH_DETAILS),
     Migration("what the wallet holds and what Chia farms, and when that was said", _SAID_WHEN),
+    Migration("what each NAS said last that it can take", _ROOM_OF_NAS),
 )
