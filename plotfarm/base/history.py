@@ -181,6 +181,11 @@ _WALLET_KEY = """
 ALTER TABLE coins ADD COLUMN wallet_key INTEGER;
 """
 
+# What each NAS said last that it can take: a plotter asks only those again that may get the next plot.
+_ROOM_OF_NAS = """
+CREATE TABLE nas_rooms (nas TEXT PRIMARY KEY, bytes INTEGER NOT NULL, heard REAL NOT NULL) WITHOUT ROWID;
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
@@ -192,4 +197,5 @@ MIGRATIONS = (
     Migration("what could not be read below the root of a drive", _READ_ERRORS),
     Migration("which file system was read at a place, where udev does not tell it", _FILE_SYSTEMS),
     Migration("which key's wallet has confirmed a coin", _WALLET_KEY),
+    Migration("what each NAS said last that it can take", _ROOM_OF_NAS),
 )
