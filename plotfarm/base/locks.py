@@ -183,8 +183,7 @@ def process_started(pid: int) -> int | None:
     With the pid it names a process for ever, since pids are used again. Source: proc(5), field 22 of stat.
     """
     try:
-        # Bytes: a process gives itself any name, with any bytes in it.
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()  # a program's name may be no text
     except OSError:
         return None
     fields = stat.rpartition(b")")[2].split()
@@ -202,12 +201,12 @@ def is_alive(content: dict[str, Any]) -> bool:
 def file_system_of(path: Path) -> str:
     """Return the file system type under `path`, or an empty string if /proc/self/mountinfo does not say."""
     number = os.stat(path).st_dev
-    wanted = f" {os.major(number)}:{os.minor(number)} ".encode()
-    # Bytes: a mountpoint may hold any of them, also such as end a line of text, or are no text.
+    wanted = f"{os.major(number)}:{os.minor(number)}".encode()
+    # Bytes, and nothing but the kernel's own separators: anybody may mount at a name that is no text.
     for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
         before, _, after = line.partition(b" - ")
-        if wanted in before:
-            return os.fsdecode(after.partition(b" ")[0])
+        if wanted in before.split(b" ")[2:3]:
+            return os.fsdecode(after.split(b" ")[0])
     return ""
 
 
