@@ -21,7 +21,7 @@ from plotfarm.reports import last_runs
 from plotfarm.reports.compose import compose
 from plotfarm.reports.frame import Remark, Value, remarks, report
 from plotfarm.reports.last_runs import LastRun
-from plotfarm.reports.tables import Cell, Column, Look, table
+from plotfarm.reports.tables import Cell, Column, TableStyle, table
 from plotfarm.reports.terminal import PLAIN, Terminal
 
 _COLUMNS = (Column("Date", align="^"), Column("Coins", align="^"), Column("XCH", align="^"))
@@ -76,7 +76,7 @@ def as_text(facts: CoinFacts, terminal: Terminal = PLAIN) -> str:
         if sums:
             shown = list(sums.items())[-most:] if most else list(sums.items())
             rows = [[Cell(name), Cell(str(coins)), Cell(in_xch(mojo))] for name, (coins, mojo) in shown]
-            lines += ["", *table(_COLUMNS, rows, terminal, Look.FRAMED, title).lines]
+            lines += ["", *table(_COLUMNS, rows, terminal, TableStyle.FRAMED, title).lines]
     unknown = [
         Remark("!", f"not known to the wallet: {in_xch(coin.mojo)} XCH, {_KINDS[coin.kind]}, {coin.time}, {coin.id}")
         for coin in facts.unconfirmed[:_MOST_ITEMS]

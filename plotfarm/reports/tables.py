@@ -18,7 +18,7 @@ _SHORTEST_REASON = 44  # cells of the last column, if it can be brief: for these
 _LEAST = 4  # cells that a column keeps, whatever happens
 
 
-class Look(Enum):
+class TableStyle(Enum):
     """What a table looks like."""
 
     FRAMED = auto()  # between # on all sides, below a title
@@ -70,17 +70,17 @@ class Drawn:
 class _Frame:
     """The space around cells."""
 
-    look: Look
+    look: TableStyle
     padding: int = 1
 
     def width(self, columns: int) -> int:
         """Return how many cells all columns together take beside their texts."""
-        if self.look is Look.PLAIN:
+        if self.look is TableStyle.PLAIN:
             return 2 * (columns - 1)
         return columns + 1 + 2 * self.padding * columns
 
     def line(self, cells: Sequence[str]) -> str:
-        if self.look is Look.PLAIN:
+        if self.look is TableStyle.PLAIN:
             return "  ".join(cells).rstrip()
         space = " " * self.padding
         return EDGE + EDGE.join(f"{space}{cell}{space}" for cell in cells) + EDGE
@@ -90,7 +90,7 @@ def table(
     columns: Sequence[Column],
     rows: Sequence[Sequence[Cell]],
     terminal: Terminal,
-    look: Look = Look.PLAIN,
+    look: TableStyle = TableStyle.PLAIN,
     title: str = "",
 ) -> Drawn:
     """Return a table that is no wider than the terminal; each row has a cell for each column.
@@ -112,7 +112,7 @@ def table(
     head = [padded(columns[index].name, width, columns[index].align) for index, width in widths.items()]
     body = [_line(row, cells, columns, widths, frame, terminal) for row, cells in zip(rows, shown, strict=True)]
     left_out = tuple(column.name for index, column in enumerate(columns) if index not in kept)
-    if look is Look.PLAIN:
+    if look is TableStyle.PLAIN:
         lines = [frame.line(head), *body] if rows else []
         return Drawn(lines, left_out if rows else (), cut)
     width = sum(widths.values()) + frame.width(len(widths))
@@ -154,7 +154,7 @@ def _widths(kept: Sequence[int], natural: Sequence[int], last: int, limit: int |
 
 def _aired(frame: _Frame, title: str, widths: dict[int, int], limit: int | None) -> _Frame:
     """Return the frame with as much space around its cells as there is, and as a long title takes."""
-    if frame.look is Look.PLAIN:
+    if frame.look is TableStyle.PLAIN:
         return frame
     texts = sum(widths.values())
     wanted = min(_AIRY_WIDTH, _AIRY_WIDTH if limit is None else limit)
@@ -201,7 +201,7 @@ def _line(
 ) -> str:
     cells = []
     for text, (index, width) in zip(texts, widths.items(), strict=True):
-        is_open = frame.look is Look.PLAIN and index == len(columns) - 1
+        is_open = frame.look is TableStyle.PLAIN and index == len(columns) - 1
         filled = text if is_open else padded(text, width, columns[index].align)
         cells.append(terminal.ink(filled, row[index].mood))
     return frame.line(cells)

@@ -16,7 +16,7 @@ from plotfarm.reports.facts import DriveFacts, FarmFacts
 from plotfarm.reports.frame import Remark, Value
 from plotfarm.reports.listing import in_a_row
 from plotfarm.reports.reasons import NO_DRIVES
-from plotfarm.reports.tables import Cell, Column, Drawn, Look
+from plotfarm.reports.tables import Cell, Column, Drawn, TableStyle
 from plotfarm.reports.terminal import PLAIN, Terminal, width_of
 
 _COLUMNS = (
@@ -42,7 +42,7 @@ def as_text(facts: FarmFacts, settings: Smart, terminal: Terminal = PLAIN) -> st
     if not facts.drives:
         return "\n".join(frame.report(title, [(NO_DRIVES, Value(""))], terminal))
     rows = [_row(drive, settings) for drive in facts.drives]
-    drawn = tables.table(_COLUMNS, rows, terminal, Look.FRAMED, title)
+    drawn = tables.table(_COLUMNS, rows, terminal, TableStyle.FRAMED, title)
     below = [*_legend(facts, settings), *_reasons(facts), *_cut(drawn, facts)]
     width = max(_NARROWEST, width_of(drawn.lines[0]))
     lines = drawn.lines

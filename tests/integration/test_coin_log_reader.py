@@ -193,7 +193,9 @@ def test_a_log_that_cannot_be_read_is_said_to_be(log, make):
 
 
 @pytest.mark.parametrize(
-    "broken", [b"no gzip at all", gzip.compress(b"x\n" * 9999)[:-9], gzip.compress(b"")[:-4] + b"1234"]
+    "broken",
+    [b"no gzip at all", gzip.compress(b"x\n" * 9999)[:-9], gzip.compress(b"")[:-4] + b"1234"],
+    ids=["no gzip", "cut short", "another size"],  # the bytes hold the time
 )
 def test_a_broken_rotated_file_costs_only_itself(log, broken):
     log.path.with_name("debug.log.1.gz").write_bytes(broken)

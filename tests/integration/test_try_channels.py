@@ -58,7 +58,9 @@ def test_a_test_goes_to_everybody_by_each_way(host, mail, web, capsys):
 
 
 def test_a_severity_that_nobody_gets_is_said(host, mail, web, capsys):
-    host.write(notifications={"info_channels": "services", "services": f"critical json://{web.address}:{web.port}/notify"})
+    host.write(
+        notifications={"info_channels": "services", "services": f"critical json://{web.address}:{web.port}/notify"}
+    )
     _, output, _ = run(host, capsys)
     assert output.splitlines()[-1] == "Note: nobody gets messages of severity info: see info_channels and services."
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from plotfarm.reports.tables import Cell, Column, Look, table
+from plotfarm.reports.tables import Cell, Column, TableStyle, table
 from plotfarm.reports.terminal import Terminal, shortened, terminal_of, wrapped
 
 
@@ -90,7 +90,7 @@ TEXTS = st.text(st.characters(blacklist_categories=("C", "Z")), max_size=60)
 @given(
     rows=st.lists(st.tuples(TEXTS, TEXTS, TEXTS, TEXTS, TEXTS), max_size=6),
     width=st.integers(20, 240),
-    look=st.sampled_from(Look),
+    look=st.sampled_from(TableStyle),
     encoding=st.sampled_from(["ascii", "iso-8859-1", "utf-8"]),
     title=TEXTS,
 )
