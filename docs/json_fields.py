@@ -164,36 +164,38 @@ DRIVE = {
     "serial": text("serial number of its disk").or_null(),
     **ROOM,
     **explained("plots", count("plot files on it")),
-    "testing_plots": count("testing plots on it, which are in no other number").or_null(),
+    "testing_plots": count("files of Chia's testing mode, which are no plots and in no other number").or_null(),
     "plots_by_kind": list_of(BY_KIND, "the same by format and k-size"),
     "stored_bytes": size("what its plot files take together").or_null(),
     **explained("celsius", degrees("its temperature; asleep: the last that was read")),
     **explained("assessment", ASSESSMENT),
 }
-LAST_RUN = {
-    "script": text("which script"),
-    "mode": text("the option that it was started with; null: normal mode").or_null(),
-    "run_id": text("what the run is called in the log and in heartbeats"),
-    "scheduled": flag("whether it had no terminal, as under cron"),
-    "version": text("the version of this suite then"),
-    "begun": moment("when it began"),
-    "ended": moment("when it ended").or_null(),
-    "seconds": number("how long it took", "seconds").or_null(),
-    "running": flag("whether its process is still at it"),
-    "outcome": one_of(RunOutcome, "how it ended"),
-    "exit_status": Field({"type": "integer"}, "number", "its exit status").or_null(),
-    "last_good": moment("when the newest one began that ended with status 0").or_null(),
-}
-LAST_RUNS = {"last_runs": list_of(LAST_RUN, "the newest run of each script of this host in each mode")}
 ALERT = {
     "kind": one_of(AlertKind, "what it is"),
     "about": text("what it is about: the identity of a drive, a path, a host"),
     "severity": one_of(Severity, "how bad it is"),
     "text": text("the same in words"),
 }
+LAST_RUNS = list_of(
+    {
+        "script": text("plot_manager.py, drive_manager.py ..."),
+        "mode": text("the option that it was called with; null: normal mode").or_null(),
+        "run_id": text("what its heartbeats call it"),
+        "scheduled": flag("whether nobody watched: cron started it"),
+        "version": text("the version of this suite"),
+        "begun": moment("when it began"),
+        "ended": moment("when it ended").or_null(),
+        "seconds": number("how long it took", "seconds").or_null(),
+        "running": flag("whether its process is there"),
+        "outcome": one_of(RunOutcome, "how it ended, as far as anybody knows"),
+        "exit_status": count("its exit status").or_null(),
+        "last_good": moment("when the newest one began that ended with status 0").or_null(),
+    },
+    "the newest run of each script and mode on this host",
+)
 PLOT_REPORT = {
     **explained("plots", count("plot files on all drives that answered")),
-    "testing_plots": count("testing plots on them, which are in no other number"),
+    "testing_plots": count("files of Chia's testing mode, which are no plots and in no other number"),
     **explained("chia_plots", count("plots that Chia farms")),
     **explained("chia_bytes", size("what they take together")),
     "chia_said": moment("when Chia was seen to farm last").or_null(),
@@ -214,7 +216,7 @@ PLOT_REPORT = {
     "plots_by_kind": list_of(BY_KIND, "all plot files by format and k-size"),
     "drives": list_of(DRIVE, "all drives in natural order, also those that should be here and are not"),
     "alerts": list_of(ALERT, "what the owner should know of now"),
-    **LAST_RUNS,
+    "last_runs": LAST_RUNS,
 }
 TEMPERATURE = {
     **PLACE,
@@ -246,7 +248,7 @@ TEMPERATURES = {
     "warning_celsius": degrees("from which temperature on a drive is hot"),
     "critical_celsius": degrees("from which it is much too hot"),
     "drives": list_of(TEMPERATURE, "all drives in natural order, also those that should be here and are not"),
-    **LAST_RUNS,
+    "last_runs": LAST_RUNS,
 }
 QUARANTINE = {
     "reason": one_of(QuarantineReason, "what was lost"),
@@ -286,7 +288,7 @@ EXPLAIN = {
         "all that is mounted on this host",
     ),
     "limits_too_low": plain_list(text(""), "limits of this host that many plotters would meet, in words"),
-    **LAST_RUNS,
+    "last_runs": LAST_RUNS,
 }
 STATUS = {
     "running": list_of(
@@ -336,7 +338,7 @@ STATUS = {
         },
         "the last ten that ended, newest first",
     ),
-    **LAST_RUNS,
+    "last_runs": LAST_RUNS,
 }
 DRY_RUN = {
     "busy": flag("whether another run is at it, so that nothing was tried"),
@@ -400,7 +402,7 @@ COINS = {
     "blocks": list_of({"local_time": text("as it stands in the log"), "hash": text("of the block")}, "blocks found"),
     "by_month": list_of(PERIOD, "the coins of each month"),
     "by_day": list_of(PERIOD, "the coins of each day"),
-    **LAST_RUNS,
+    "last_runs": LAST_RUNS,
 }
 TEST = {
     "channel": text("email, sms, pb or services"),
