@@ -75,6 +75,7 @@ VERDICTS = {
     "sata-failed": (FAILED, {"failing": CRITICAL, "damaged": WARNING}),
     "sata-failed-in-words-only": (FAILED, {"failing": CRITICAL}),
     "sata-failed-by-status-only": (FAILED, {"failing": CRITICAL}),
+    "sata-prefail-by-status-only": (FAILED, {"failing": CRITICAL}),
     "sata-failed-odd-attributes": (FAILED, {"failing": CRITICAL}),
     "sata-failed-and-hot": (FAILED, {"failing": CRITICAL, "hot": CRITICAL}),
     "sata-prefail-now": (FAILED, {"failing": CRITICAL, "damaged": WARNING}),
