@@ -40,6 +40,9 @@ lines for cron:
   *  *  * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/coin_monitor.py
   05 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/coin_monitor.py --summary >/dev/null
 
+Every script of this host looks at when the others ran last by cron, and an alert tells of one that has stopped. If
+this one is not used here any more: intervals = coin_monitor: 0 in [watch] of plot_manager_config.
+
 exit status: 0 all is well, 1 the log cannot be read (said in coin_monitor.log), 2 wrong arguments or configuration"""
 
 

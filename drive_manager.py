@@ -40,6 +40,9 @@ lines for cron:
   01 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/drive_manager.py -ud >/dev/null 2>&1
   02 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/drive_manager.py -dr >/dev/null 2>&1
 
+Every script of this host looks at when the others ran last by cron, and an alert tells of one that has stopped. If
+this one is not used here any more: intervals = drive_manager: 0 in [watch] of plot_manager_config.
+
 exit status: 0 all is well, 1 something is not (said on stderr and in the log), 2 wrong arguments or configuration
 """
 _WITH_JSON = ("explain", "status", "plot_report", "check_temps", "daily_report", "update_daily", "test_notifications")

@@ -27,6 +27,9 @@ examples:
 cron line, every 5 minutes:
   */5 * * * * cd /home/chia/plot_manager && /usr/bin/python3 /home/chia/plot_manager/plot_manager.py
 
+Every script of this host looks at when the others ran last by cron, and an alert tells of one that has stopped. If
+this one is not used here any more: intervals = plot_manager: 0 in [watch] of plot_manager_config.
+
 exit status: 0 all went well or there was nothing to do, 1 something failed (it is tried again at the next
 run), 2 the configuration is wrong"""
 

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any
 
 from plotfarm.base.config.sections import Config
+from plotfarm.base.private import make_private
 from plotfarm.base.text import one_line
 
 SETTINGS = Path(os.path.realpath(__file__)).parent / "logging.yaml"
@@ -148,6 +149,7 @@ class SharedRotatingFileHandler(logging.Handler):
         super().close()
 
     def _open(self) -> int:
+        make_private(Path(self.filename))
         return os.open(self.filename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _is_current(self) -> bool:

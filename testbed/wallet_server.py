@@ -41,6 +41,7 @@ class WalletServer(Service):
     synced: bool = True
     balance: object = 0
     height: int = 6_000_000
+    fingerprint: object = 1_234_567_890
     answers: dict[str, bytes] = field(default_factory=dict)  # by question, in place of what it would say
     status: int = 200
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
@@ -89,6 +90,7 @@ class WalletServer(Service):
         answers: dict[str, dict[str, Any]] = {
             "get_sync_status": {"synced": self.synced},
             "get_height_info": {"height": self.height},
+            "get_logged_in_fingerprint": {"fingerprint": self.fingerprint},
             "get_wallet_balance": {"wallet_balance": {"confirmed_wallet_balance": self.balance}},
             "get_transactions": {"transactions": self.transactions[asked.get("start", 0) : asked.get("end", 0)]},
         }

@@ -88,6 +88,7 @@ class AlertKind(StrEnum):
     NOT_FARMING = "not_farming", Look.FARMING
     COIN_LOG = "coin_log", Look.COIN_LOG
     COIN_LOG_SILENT = "coin_log_silent", Look.COIN_LOG
+    COIN_LOG_BROKEN = "coin_log_broken", Look.COIN_LOG
     COINS_NOT_NAMED = "coins_not_named", Look.COIN_LOG
     WALLET_UNREADABLE = "wallet_unreadable", Look.WALLET
     COINS_DISAGREE = "coins_disagree", Look.WALLET

@@ -167,6 +167,25 @@ CREATE TABLE runs (
 CREATE INDEX runs_by_script ON runs (script, mode, seq);
 """
 
+# Identities are bytes: a mountpoint may be no text.
+_READ_ERRORS = """
+CREATE TABLE read_errors (identity BLOB PRIMARY KEY, why TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
+"""
+
+_FILE_SYSTEMS = """
+CREATE TABLE file_systems (mountpoint BLOB PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+# The fingerprint of the key whose wallet has confirmed a coin.
+_WALLET_KEY = """
+ALTER TABLE coins ADD COLUMN wallet_key INTEGER;
+"""
+
+# What each NAS said last that it can take: a plotter asks only those again that may get the next plot.
+_ROOM_OF_NAS = """
+CREATE TABLE nas_rooms (nas TEXT PRIMARY KEY, bytes INTEGER NOT NULL, heard REAL NOT NULL) WITHOUT ROWID;
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
@@ -175,4 +194,8 @@ MIGRATIONS = (
     Migration("files of an unknown format are read again: some of them are testing plots", _TESTING_PLOTS),
     Migration("whether its log or Chia itself said what it farms", _SAID_BY),
     Migration("a record of every run", _RUNS),
+    Migration("what could not be read below the root of a drive", _READ_ERRORS),
+    Migration("which file system was read at a place, where udev does not tell it", _FILE_SYSTEMS),
+    Migration("which key's wallet has confirmed a coin", _WALLET_KEY),
+    Migration("what each NAS said last that it can take", _ROOM_OF_NAS),
 )

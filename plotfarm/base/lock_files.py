@@ -42,6 +42,18 @@ def open_lock_file(path: Path) -> int:
     return descriptor
 
 
+def open_to_look(path: Path) -> int:
+    """Return a descriptor of a lock file that is there, to look at it only.
+
+    FileNotFoundError if it is not; LockRefused if it belongs to another user, who lets nobody look.
+    """
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except PermissionError:
+        _refuse_foreign(path)
+        raise
+
+
 def _refuse_foreign(path: Path) -> None:
     """Raise LockRefused if a file that cannot be opened belongs to another user; nothing if there is none."""
     try:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Any
 
 from plotfarm.base.errors import PlotfarmError
-from plotfarm.base.lock_files import open_lock_file
+from plotfarm.base.lock_files import open_lock_file, open_to_look
 from plotfarm.base.lock_waits import LockTimeout, note_busy, note_in_vain, note_taken, wait_for
 from plotfarm.base.text import one_line
 
@@ -145,7 +145,7 @@ def holder(path: Path) -> dict[str, Any] | None:
     Looking takes the lock for a moment: where takers do not wait, look and take under one common lock.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_look(path)
     except FileNotFoundError:
         return None
     try:
@@ -160,7 +160,7 @@ def holder(path: Path) -> dict[str, Any] | None:
 def last_content(path: Path) -> dict[str, Any]:
     """Return what was last written into a lock, held or not; empty if there is nothing that makes sense."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_look(path)
     except FileNotFoundError:
         return {}
     try:
@@ -183,8 +183,7 @@ def process_started(pid: int) -> int | None:
     With the pid it names a process for ever, since pids are used again. Source: proc(5), field 22 of stat.
     """
     try:
-        # Bytes: a process gives itself any name, with any bytes in it.
-        stat = Path(f"/proc/{pid}/stat").read_bytes()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()  # a program's name may be no text
     except OSError:
         return None
     fields = stat.rpartition(b")")[2].split()
@@ -202,12 +201,12 @@ def is_alive(content: dict[str, Any]) -> bool:
 def file_system_of(path: Path) -> str:
     """Return the file system type under `path`, or an empty string if /proc/self/mountinfo does not say."""
     number = os.stat(path).st_dev
-    wanted = f" {os.major(number)}:{os.minor(number)} ".encode()
-    # Bytes: a mountpoint may hold any of them, also such as end a line of text, or are no text.
+    wanted = f"{os.major(number)}:{os.minor(number)}".encode()
+    # Bytes, and nothing but the kernel's own separators: anybody may mount at a name that is no text.
     for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
         before, _, after = line.partition(b" - ")
-        if wanted in before:
-            return os.fsdecode(after.partition(b" ")[0])
+        if wanted in before.split(b" ")[2:3]:
+            return os.fsdecode(after.split(b" ")[0])
     return ""
 
 

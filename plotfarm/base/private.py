@@ -23,9 +23,20 @@ _OURS = re.compile(
 
 
 def make_private(path: Path) -> None:
-    """Make an empty file that others cannot open, if it is not there. OSError if that fails."""
-    with contextlib.suppress(FileExistsError):
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE))
+    """Make an empty file that others cannot open, if it is not there. OSError if that fails.
+
+    What root makes by hand belongs to the user of the directory, as whom the scripts run.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _FILE)
+    except FileExistsError:
+        return
+    try:
+        if os.geteuid() == 0:
+            owner = os.stat(path.parent)
+            os.fchown(descriptor, owner.st_uid, owner.st_gid)
+    finally:
+        os.close(descriptor)
 
 
 def tighten(paths: Paths) -> list[str]:

@@ -123,14 +123,15 @@ class RunBook:
 
     def begin(self, run: Run) -> None:
         """Record a run that begins, and forget old ones of the same script and mode."""
-        self._insert(run)
-        for is_open, keep in (("NOT NULL", _KEEP_ENDED), ("NULL", _KEEP_OPEN)):
-            self._database.write(
-                f"DELETE FROM runs WHERE script = ?1 AND mode = ?2 AND ended IS {is_open} AND seq <= "  # noqa: S608
-                f"(SELECT seq FROM runs WHERE script = ?1 AND mode = ?2 AND ended IS {is_open} "
-                "ORDER BY seq DESC LIMIT 1 OFFSET ?3)",
-                (run.script, run.mode, keep),
-            )
+        with self._database.transaction():
+            self._insert(run)
+            for is_open, keep in (("NOT NULL", _KEEP_ENDED), ("NULL", _KEEP_OPEN)):
+                self._database.write(
+                    f"DELETE FROM runs WHERE script = ?1 AND mode = ?2 AND ended IS {is_open} AND seq <= "  # noqa: S608
+                    f"(SELECT seq FROM runs WHERE script = ?1 AND mode = ?2 AND ended IS {is_open} "
+                    "ORDER BY seq DESC LIMIT 1 OFFSET ?3)",
+                    (run.script, run.mode, keep),
+                )
 
     def end(self, run: Run) -> None:
         """Record how a run ended: its `ended`, `outcome` and `status`. One whose begin is not recorded is added."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import select
 import shlex
 import subprocess
@@ -19,6 +20,7 @@ from types import TracebackType
 
 from plotfarm.base.errors import NasUnavailable
 from plotfarm.base.last_output import LastOutput
+from plotfarm.base.locks import is_alive, process_started
 from plotfarm.base.processes import end, spawn
 from plotfarm.base.ssh_options import FLAGS, effective_options, held_options, resolved_host
 from plotfarm.base.text import one_line
@@ -27,6 +29,10 @@ MOST_OUTPUT_BYTES = 65536  # of a short command on the other host
 
 # sun_path holds 108 bytes, and ssh adds 17 of its own while it makes the socket.
 _LONGEST_SOCKET_PATH = 88
+# A directory for a socket is called after the process that it belongs to. Agents keep theirs in /tmp/ssh-*.
+_PREFIX = "plots-ssh-"
+_LONGEST_NAME = len(_PREFIX + "4194304-123456789012-12345678/s")
+_NAME = re.compile(re.escape(_PREFIX) + r"(\d+)-(\d+)-\w+")
 _LAST_WORDS_SECONDS = 1.0
 # What ssh says when sshd closes a connection before it has greeted: it has too many that are not logged in yet
 # (MaxStartups), and lets others in a moment later.
@@ -83,7 +89,8 @@ class Connection:
         self.deadline = 0.0  # of the handshake, likewise
         self._options = tuple(options)
         self._limit = connect_timeout_seconds
-        self._directory = Path(tempfile.mkdtemp(prefix="ssh-", dir=_short(runtime)))
+        owner = f"{os.getpid()}-{process_started(os.getpid())}"
+        self._directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{owner}-", dir=_short(runtime)))
         self._socket = self._directory / "s"
         self._master: subprocess.Popen[bytes] | None = None
         self._errors: LastOutput | None = None
@@ -278,16 +285,24 @@ class Connection:
 
 def _short(runtime: Path) -> Path:
     """Return a directory of this user's whose path leaves room for a socket's name."""
-    longest = _LONGEST_SOCKET_PATH - len("/ssh-12345678/s")
-    for candidate in (runtime, Path(f"/run/user/{os.geteuid()}")):
+    longest = _LONGEST_SOCKET_PATH - len("/") - _LONGEST_NAME
+    for candidate in _places(runtime)[:-1]:
         if len(os.fsencode(candidate)) <= longest and os.access(candidate, os.W_OK):
             return candidate
-    return Path(tempfile.gettempdir())
+    return _places(runtime)[-1]
+
+
+def _places(runtime: Path) -> tuple[Path, ...]:
+    """Return where directories for sockets may be, the best first."""
+    return runtime, Path(f"/run/user/{os.geteuid()}"), Path(tempfile.gettempdir())
 
 
 def remove_leftovers(runtime: Path) -> None:
-    """Remove the socket directories of earlier runs that were killed; call it while holding the run's lock."""
-    for directory in runtime.glob("ssh-*") if _short(runtime) == runtime else ():
+    """Remove the socket directories of runs that were killed, wherever those put them."""
+    for directory in (each for place in _places(runtime) for each in place.glob(f"{_PREFIX}*")):
+        owner = _NAME.fullmatch(directory.name)
+        if owner is None or is_alive({"pid": int(owner[1]), "started": int(owner[2])}):
+            continue
         with contextlib.suppress(OSError):
             for left in directory.iterdir():
                 left.unlink()

@@ -21,6 +21,7 @@ def hand_over() -> None:
     A `.venv` that is missing, or does not fit this checkout any more, ends the script with one line and
     status 1, and is told by plotfarm/jobs/cannot_start.py if nobody looks.
     """
+    _open_standard_streams()
     handed_over = os.environ.pop(_HANDED_OVER, None) == str(os.getpid())
     if os.path.realpath(sys.prefix) == os.path.realpath(_VENV):
         _refuse_other_version()
@@ -36,6 +37,19 @@ def hand_over() -> None:
         _end("the .venv is unfinished, or older than requirements.txt")
     os.environ[_HANDED_OVER] = str(os.getpid())
     os.execv(python, [python, os.path.realpath(sys.argv[0]), *sys.argv[1:]])  # noqa: S606 (no shell is wanted)
+
+
+def _open_standard_streams() -> None:
+    """Give this process what was closed for it (`>&-`): a file that got such a number would be printed into."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # it gets the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _refuse_other_version() -> None:

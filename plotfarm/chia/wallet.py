@@ -44,6 +44,7 @@ class WalletReading:
     balance_mojo: int | None  # what it holds now
     coins: tuple[WalletCoin, ...]  # newest first, at least those that were not known before
     complete_above: int  # `coins` are all that it has above this height; -1: all that it has
+    fingerprint: int | None = None  # of the key that it is about; None: it does not say
 
     @property
     def confirmed(self) -> list[WalletCoin]:
@@ -64,8 +65,21 @@ def _read(known: Container[str], wallet: Connection) -> WalletReading:
     height: Any = wallet.ask("get_height_info", {}).get("height")
     synced = wallet.ask("get_sync_status", {}).get("synced") is True
     return WalletReading(
-        synced, height if _is_height(height) else 0, mojo if _is_balance(mojo) else None, tuple(coins), complete_above
+        synced,
+        height if _is_height(height) else 0,
+        mojo if _is_balance(mojo) else None,
+        tuple(coins),
+        complete_above,
+        _fingerprint(wallet),
     )
+
+
+def _fingerprint(wallet: Connection) -> int | None:
+    try:
+        said: Any = wallet.ask("get_logged_in_fingerprint", {}).get("fingerprint")
+    except Refused:
+        return None
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 < said < _HIGHEST else None
 
 
 def _coins(wallet: Connection, known: Container[str]) -> tuple[list[WalletCoin], int]:

@@ -12,11 +12,13 @@ from dataclasses import asdict
 from typing import Any
 
 from plotfarm.base.disk_error import DiskError
-from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable
+from plotfarm.drives.file_system_uuid import uuid_on
+from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable, has_uuid
 from plotfarm.drives.mount_identity import mount_identity
 from plotfarm.drives.mount_table import Mount, mount_of
 from plotfarm.drives.opening import named_disk, open_mounted
 from plotfarm.drives.reasons import Reason, Why, why_of_error
+from plotfarm.plots.names import escaped
 from plotfarm.plots.parts import FoundPart, PartFacts, list_parts
 
 
@@ -33,6 +35,7 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
             "free_bytes": room.f_bavail * room.f_frsize,
             "disk": named_disk(directory) if drive.directory_mode else "",
             "mount": mount_identity(drive),
+            "uuid": _uuid(drive, directory, table),
         }
         why = _why_not_writable(drive, directory, room, table)
         if why is not None:
@@ -48,6 +51,14 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
         return _problem(why_of_error(OSError(error.number, "")))
     finally:
         os.close(directory)
+
+
+def _uuid(drive: Drive, directory: int, table: Sequence[Mount]) -> str:
+    """Return the UUID of a drive that is known by its place only."""
+    mount = mount_of(directory, table)
+    if drive.directory_mode or has_uuid(drive.identity) or mount is None:
+        return ""
+    return uuid_on(directory, mount)
 
 
 def _problem(why: Why) -> dict[str, Any]:
@@ -90,23 +101,26 @@ def ask_for_plots(
     drive: Drive, known: Mapping[int, int], elsewhere: Collection[str], table: Sequence[Mount], until: float
 ) -> Iterator[dict[str, Any]]:
     """Yield the counts of drives.counting, or why there are none as `uncounted`."""
-    from plotfarm.drives.counting import OutOfTimeError, count_plots  # only where plots are counted
+    from plotfarm.drives.counting import OutOfTimeError, PlaceError, count_plots  # only where plots are counted
 
     try:
         directory = open_mounted(drive, table)
     except DriveUnusable as error:
         yield _uncounted(error.why)
         return
-    counted = False
+    last: dict[str, Any] = {}
     try:
         for count in count_plots(directory, drive.mountpoint, known, elsewhere, until):
+            last = count
             yield count
-            counted = True
     except OutOfTimeError:
         yield _uncounted(Why(Reason.NOT_COUNTED_IN_TIME))
     except OSError as error:
-        if not counted:
-            yield _uncounted(why_of_error(error))
+        why = why_of_error(error)
+        if isinstance(error, PlaceError) and error.place and why.reason is Reason.IO_ERROR:
+            why = Why(Reason.IO_ERROR, f"{why.detail} in {escaped(error.place)}")
+        # A count by names is kept.
+        yield {**last, "learnt": [], "gone": [], "error": asdict(why)} if last else _uncounted(why)
     finally:
         os.close(directory)
 

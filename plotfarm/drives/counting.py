@@ -8,6 +8,7 @@ is called in the probe's helper.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import re
@@ -15,13 +16,14 @@ import stat
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 from plotfarm.drives.mount_table import mount_id_of
+from plotfarm.drives.reasons import Reason, Why
 from plotfarm.plots.formats import PlotFormat, of_code, of_suffix, plots_in, read_header
-from plotfarm.plots.names import is_plot_name
+from plotfarm.plots.names import escaped, is_plot_name
 
 DEEPEST = 4  # directories below the mountpoint
 _START_BYTES = 4096  # kind, k and group size stand in the first 60; reading more would push plots out of memory
@@ -30,12 +32,21 @@ _SKIPPED = ("lost+found", "$RECYCLE.BIN")
 
 # What a header said is one number, code of the format | k << 4 | group size << 12. It is kept in the database: this
 # never changes.
-_UNREADABLE = 15  # in place of the code: the drive has an error there, and is not asked again
+_UNREADABLE = 15  # in place of the code: the drive has an error there
+_DISK_ERRORS = (errno.EIO, errno.EUCLEAN, errno.EBADMSG)  # the latter two: what the drive gave back makes no sense
 _K_IN_NAME = re.compile(r"(?:^|[-.])k(1[89]|[234]\d|50)(?=[-.])")
 
 
 class OutOfTimeError(Exception):
     """The deadline came before all directories were listed."""
+
+
+class PlaceError(OSError):
+    """A directory or a file below the mountpoint cannot be read: `place` is its path there, "" for the drive itself."""
+
+    def __init__(self, error: OSError, place: str) -> None:
+        super().__init__(error.errno, error.strerror)
+        self.place = place
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,13 @@ class _Listing:
     by_name: int = 0  # files whose header is not known
     known: set[int] = field(default_factory=set)  # numbers of files that are still there
     unread: dict[str, list[_Unread]] = field(default_factory=dict)  # by directory
+    broken: dict[str, list[_Unread]] = field(default_factory=dict)  # likewise; their headers could not be read before
+
+    def learn(self, file: _Unread, said: int) -> None:
+        """Count a file by its header that was counted by its name."""
+        self.add(_by_name(file.name), -1, -file.bytes)
+        self.add(_completed(said, file.name), 1, file.bytes)
+        self.by_name -= said != _UNREADABLE
 
     def add(self, said: int, files: int, size: int) -> None:
         """Count files, or take them off, and their bytes."""
@@ -71,22 +89,37 @@ def count_plots(
     `known`: the number of a file -> what its header said; other files are counted by their names at first, then
     their headers are read. `learnt` and `gone` say what is new since the count before: headers that were read,
     and known files that are no longer there. `elsewhere`: paths of other mounts and drives, which are not
-    entered. `until` is a moment of time.monotonic(). Raises OutOfTimeError, and OSError for what a drive does.
+    entered. `until` is a moment of time.monotonic(). `error`, in the last one: why something below could not be read,
+    None if all could; it is missing if the time ran out before that was known. Raises OutOfTimeError, and PlaceError
+    if a directory cannot be listed.
     """
     found = _list(root, mountpoint, known, elsewhere, until)
     yield {**_count(found), "learnt": [], "gone": [number for number in known if number not in found.known]}
     learnt: list[tuple[int, int]] = []
     last = time.monotonic()
-    for file, said in _read_headers(root, found.unread, until):
+    error: Why | None = None
+    for place, file, said in _read_headers(root, found.unread, until):
         learnt.append((file.number, said))
-        found.add(_by_name(file.name), -1, -file.bytes)
-        found.add(_completed(said, file.name), 1, file.bytes)
-        found.by_name -= said != _UNREADABLE
+        found.learn(file, said)
+        if said == _UNREADABLE:
+            error = _no_header(place, file)
         if time.monotonic() >= last + _REPORT_SECONDS:
             yield {**_count(found), "learnt": learnt, "gone": []}
             learnt, last = [], time.monotonic()
-    if learnt:
-        yield {**_count(found), "learnt": learnt, "gone": []}
+    # What could not be read before is tried again, until one fails: each may take a failing drive seconds.
+    for place, file, said in _read_headers(root, found.broken, until) if error is None else ():
+        if said == _UNREADABLE:
+            error = _no_header(place, file)
+            break
+        learnt.append((file.number, said))
+        found.learn(file, said)
+    is_known = error is not None or time.monotonic() < until
+    known_error = {"error": asdict(error) if error else None} if is_known else {}
+    yield {**_count(found), "learnt": learnt, "gone": [], **known_error}
+
+
+def _no_header(place: str, file: _Unread) -> Why:
+    return Why(Reason.IO_ERROR, f"the header of {escaped(f'{place}/{file.name}'.lstrip('/'))} cannot be read")
 
 
 def _count(found: _Listing) -> dict[str, Any]:
@@ -113,13 +146,16 @@ def _list(root: int, mountpoint: str, known: Mapping[int, int], elsewhere: Colle
     while todo:
         below = todo.popleft()
         prefix = f"{below}/" if below else ""
-        with _opened_below(root, below) as directory:
-            for entry in _entries(directory, until):
-                path = prefix + entry.name
-                if is_plot_name(entry.name):
-                    _note(found, below, path, entry, known)
-                elif _may_enter(entry, path) and f"{mountpoint}/{path}" not in elsewhere:
-                    todo.append(path)
+        try:
+            with _opened_below(root, below) as directory:
+                for entry in _entries(directory, until):
+                    path = prefix + entry.name
+                    if is_plot_name(entry.name):
+                        _note(found, below, path, entry, known)
+                    elif _may_enter(entry, path) and f"{mountpoint}/{path}" not in elsewhere:
+                        todo.append(path)
+        except OSError as error:
+            raise PlaceError(error, below) from error
     return found
 
 
@@ -148,10 +184,13 @@ def _note(found: _Listing, below: str, path: str, entry: os.DirEntry[str], known
         return
     number = _number(path, facts.st_size, facts.st_mtime_ns)
     said = known.get(number)
+    file = _Unread(entry.name, number, facts.st_size)
     if said is None:
-        found.unread.setdefault(below, []).append(_Unread(entry.name, number, facts.st_size))
+        found.unread.setdefault(below, []).append(file)
     else:
         found.known.add(number)
+        if said == _UNREADABLE:
+            found.broken.setdefault(below, []).append(file)
     found.by_name += said is None or said == _UNREADABLE
     found.add(_by_name(entry.name) if said is None else _completed(said, entry.name), 1, facts.st_size)
 
@@ -179,8 +218,8 @@ def _opened_below(root: int, below: str) -> Iterator[int | None]:
             os.close(step)
 
 
-def _read_headers(root: int, unread: Mapping[str, list[_Unread]], until: float) -> Iterator[tuple[_Unread, int]]:
-    """Yield each file with what its header said, until the time runs out.
+def _read_headers(root: int, unread: Mapping[str, list[_Unread]], until: float) -> Iterator[tuple[str, _Unread, int]]:
+    """Yield the directory of each file, the file, and what its header said, until the time runs out.
 
     In another order each time: where the drive hangs at one file, the others are read at the next run.
     """
@@ -192,15 +231,15 @@ def _read_headers(root: int, unread: Mapping[str, list[_Unread]], until: float) 
                     return
                 said = _said_by(file.name, directory)
                 if said is not None:
-                    yield file, said
+                    yield below, file, said
 
 
 def _said_by(name: str, directory: int | None) -> int | None:
     """Read the header of one file; None if that is to be tried again."""
     try:
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    except OSError:
-        return None
+    except OSError as error:
+        return _UNREADABLE if error.errno in _DISK_ERRORS else None
     try:
         facts = os.fstat(file)
         if not stat.S_ISREG(facts.st_mode):

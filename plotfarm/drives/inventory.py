@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from plotfarm.base.database import Database
 from plotfarm.base.text import as_stored, from_stored
+from plotfarm.drives.reasons import Reason, Why
 
 _MOST_DRIVES = 1000  # drives that were counted longest ago are forgotten first
 _MOST_HEADERS = 200_000  # of one drive; files beyond that are read again each time
@@ -73,6 +75,35 @@ class Inventory:
             if "counts" in count
         }
         self.remember(news, now)
+        self._remember_errors(counts, now)
+
+    def read_errors(self) -> dict[str, Why]:
+        """Return what could not be read below the root of a drive when it was last counted, by identity."""
+        rows = self._database.rows("SELECT identity, why FROM read_errors")
+        return {os.fsdecode(identity): Why(Reason.IO_ERROR, why) for identity, why in rows}
+
+    def _remember_errors(self, counts: Mapping[str, Mapping[str, Any]], now: float) -> None:
+        """Take in of each drive whether all of it could be read, as far as that is known."""
+        met: dict[str, str] = {}
+        well: list[str] = []
+        for identity, count in counts.items():
+            said = count.get("uncounted") or count.get("error")
+            if said is not None and said["reason"] == Reason.IO_ERROR:
+                met[identity] = said["detail"]
+            elif "error" in count:
+                well.append(identity)
+
+        known = self.read_errors()
+        over = [identity for identity in well if identity in known]
+        if over:
+            self._database.write_many(
+                "DELETE FROM read_errors WHERE identity = ?", [(os.fsencode(identity),) for identity in over]
+            )
+        if met:
+            self._database.write_many(
+                "INSERT INTO read_errors VALUES (?, ?, ?) ON CONFLICT (identity) DO UPDATE SET why = excluded.why",
+                [(os.fsencode(identity), why, now) for identity, why in met.items()],
+            )
 
     def last_counts(self) -> dict[str, LastCount]:
         """Return the last count of every drive that was ever counted here, by identity."""

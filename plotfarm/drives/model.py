@@ -62,6 +62,7 @@ class Reading:
     was_asked: bool = True  # False: it was left out, so that it was not touched
     mount: str = ""  # its mount identity (drives.mount_identity) when it answered; "": not known
     disk: str = ""  # the device that the marker file of a declared directory names, for SMART
+    uuid: str = ""  # of its file system, read from it because udev does not tell; "": udev does, or it is not known
     counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> files; None: not asked for or not known
     uncounted: Why | None = None  # why there are no counts although they were asked for
     plots: int = 0  # in all plot files together: a .gplot may hold many; without testing plots, as plot_bytes

@@ -43,11 +43,17 @@ def find_drives(settings: Drives) -> list[Drive]:
     return list(survey(settings).drives)
 
 
-def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, str]] | None = None) -> Survey:
+def survey(
+    settings: Drives,
+    current: str = "",
+    known: Mapping[str, tuple[str, str]] | None = None,
+    read: Mapping[str, str] | None = None,
+) -> Survey:
     """Find the plot drives, and those that should be here and are not.
 
     `current` is the mountpoint of the configured plot drive; `known` holds the drives that were ever seen
     here: identity -> (mountpoint, device). Both, and /etc/fstab, only add drives that are not mounted or replaced.
+    `read`: mountpoint -> the UUID that was read there, where udev tells none.
     """
     table = read_mount_table()
     names = device_names()
@@ -58,7 +64,7 @@ def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, s
     read_only = {drive.mountpoint for drive in listed if drive.is_meant_read_only}
     drives = [replace(drive, is_meant_read_only=drive.mountpoint in read_only) for drive in drives]
     missing = not_mounted(
-        [*drives, *(verdict.drive for verdict in passed_over)],
+        [_by_uuid(drive, read or {}) for drive in [*drives, *(verdict.drive for verdict in passed_over)]],
         expected=[*_expected(settings, known or {}, listed), *([Drive(current, "", "", 0, "")] if current else [])],
     )
     order = natural_order()
@@ -66,6 +72,13 @@ def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, s
         tuple(sorted(drives, key=order)),
         tuple(sorted(passed_over + missing, key=lambda verdict: order(verdict.drive))),
     )
+
+
+def _by_uuid(drive: Drive, read: Mapping[str, str]) -> Drive:
+    """Return a drive that is known by its place as one that is known by the UUID that was read there."""
+    if has_uuid(drive.identity) or drive.directory_mode or drive.mountpoint not in read:
+        return drive
+    return replace(drive, identity=f"uuid:{read[drive.mountpoint]}")
 
 
 def natural_order() -> Callable[[Drive], Any]:

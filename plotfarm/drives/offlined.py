@@ -235,7 +235,8 @@ def _changing(state_directory: Path, lock_directory: Path) -> Iterator[list[str]
         lock = Lock(lock_directory / "offlined.lock")
         lock.acquire(wait=True)
         with lock:
-            lines = [f"{line}\n" for line in _read(path).removesuffix("\n").split("\n")]
+            text = _read(path).removesuffix("\n")
+            lines = [f"{line}\n" for line in text.split("\n")] if text else []
             before = list(lines)
             yield lines
             if lines != before:

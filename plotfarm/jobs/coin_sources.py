@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.chia.coin_book import CoinBook, in_xch
-from plotfarm.chia.farm_log import REMEDY, Unreadable
+from plotfarm.chia.farm_log import REMEDY, Unreadable, rotated
 from plotfarm.chia.log_form import form_of
 from plotfarm.chia.log_reader import Read
 from plotfarm.jobs.telling import Teller
@@ -40,7 +40,8 @@ def watch_log(
     minutes = config.chia.silent_minutes
     found: list[Condition] = []
     looked_at = [AlertKind.COIN_LOG_SILENT]
-    if not isinstance(news, Unreadable) and _names_no_coin(log, news[1]):
+    names_coins = None if isinstance(news, Unreadable) else _names_coins(log, news[1])
+    if names_coins is False:
         found.append(Condition(AlertKind.COINS_NOT_NAMED, str(log), Severity.CRITICAL, {"path": str(log)}))
         problem = Unreadable(f"{log} names no coin at its level", "ask the wallet, or let Chia log at level DEBUG")
         looked_at += [AlertKind.COINS_NOT_NAMED, AlertKind.COIN_LOG]
@@ -50,7 +51,7 @@ def watch_log(
         found.append(Condition(AlertKind.COIN_LOG, str(log), Severity.CRITICAL, facts, patience))
         looked_at.append(AlertKind.COIN_LOG)
     elif has_lines:
-        looked_at += [AlertKind.COINS_NOT_NAMED, AlertKind.COIN_LOG]
+        looked_at += [AlertKind.COIN_LOG, *([AlertKind.COINS_NOT_NAMED] if names_coins else [])]
     elif minutes and _chia_runs():
         facts_of_silence: dict[str, str | int | float | None] = {"path": str(log), "minutes": minutes}
         found.append(
@@ -58,18 +59,35 @@ def watch_log(
                 AlertKind.COIN_LOG_SILENT, str(log), Severity.WARNING, facts_of_silence, patience_seconds=minutes * 60
             )
         )
-    teller.see(found, Look.COIN_LOG, looked_at)
+    found += _broken(log, news, teller)
+    teller.see(found, Look.COIN_LOG, [*looked_at, AlertKind.COIN_LOG_BROKEN])
     return problem
 
 
-def _names_no_coin(log: Path, read: Read) -> bool:
-    """Tell whether the log is of a version that names no coin at the level that it has."""
-    if not read.lines or "DEBUG" in read.levels:
-        return False
+def _broken(log: Path, news: tuple[Sequence[Event], Read] | Unreadable, teller: Teller) -> list[Condition]:
+    """Return the rotated files that could not be read to their end: those of this run, and those that still lie there.
+
+    Each is read once, so only its inode tells later whether it is still there, under whatever number.
+    """
+    found: list[Condition] = []
+    for one in () if isinstance(news, Unreadable) else news[1].broken:
+        facts: dict[str, str | int | float | None] = {"path": str(one.path), "inode": one.inode, "why": one.why}
+        found.append(Condition(AlertKind.COIN_LOG_BROKEN, str(one.inode), Severity.WARNING, facts))
+    there = {str(path.stat().st_ino) for path in rotated(log)}
+    told = [one for (kind, _), one in teller.told().items() if kind is AlertKind.COIN_LOG_BROKEN]
+    return found + [one for one in told if one.about in there - {new.about for new in found}]
+
+
+def _names_coins(log: Path, read: Read) -> bool | None:
+    """Tell whether the log is of a version that names coins at the level that it has; None: not known."""
+    if not read.lines:
+        return None
+    if "DEBUG" in read.levels:
+        return True
     try:
-        return form_of(log).names_no_coin
+        return form_of(log).names_coins
     except OSError:
-        return False  # it was there a moment ago: the next run says what is wrong
+        return None  # it was there a moment ago: the next run says what is wrong
 
 
 def _unfit(log: Path, read: Read) -> Unreadable | None:

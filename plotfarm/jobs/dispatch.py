@@ -13,9 +13,11 @@ from typing import Any
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import NasUnavailable, PlotfarmError
 from plotfarm.jobs.nas import Link, Nas, close_links
+from plotfarm.jobs.rounds import Rounds
 from plotfarm.plots.plotfile import PlotFile
 from plotfarm.transfer.messages import Capacity
-from plotfarm.transfer.nas_choice import NasView, lots, next_nas, to_ask
+from plotfarm.transfer.nas_choice import lots, next_nas, to_ask
+from plotfarm.transfer.nas_rooms import RoomSaid
 from plotfarm.transfer.outcomes import NotTaken
 from plotfarm.transfer.stream import OnTheWay, SessionLost, Stream, StreamGone, Unavailable
 
@@ -56,14 +58,13 @@ class Dispatch:
     def __init__(self, config: Config, last_used: Mapping[str, float] | None = None) -> None:
         """`last_used`: NAS -> when it got a plot last, in seconds from now, so negative."""
         self._policy = config.nas.policy
-        self._answer_lasts = config.nas.answer_seconds
+        self._rounds = Rounds(config.nas.answer_seconds)
         self._plotter = socket.gethostname()
         self.all = {host: Nas(host, config) for host in config.nas.hosts}
         self.silent: dict[str, str] = {}
         self.answered: set[str] = set()  # NAS that have said what they can take, and were not lost since
         self._asking: dict[Stream, tuple[Nas, Link]] = {}
         self._begun = time.monotonic()
-        self._round_begun: float | None = None  # time.monotonic of the first question of this round
         self._slowest_handshake = 0.0
         for host, moment in (last_used or {}).items():
             if host in self.all:
@@ -75,10 +76,31 @@ class Dispatch:
         return bool(self._asking) or any(link.opening for nas in self.all.values() for link in nas.links)
 
     def expect_silence(self, hosts: Iterable[str]) -> None:
-        """Have these NAS waited for no longer than others take to greet: they did not answer before."""
+        """Have these NAS waited for no longer than others take to greet: they did not answer before.
+
+        Whatever room they had, they are asked again, so that it is known when they answer.
+        """
         for host in hosts:
             if host in self.all:
                 self.all[host].was_silent = True
+                self.all[host].expect(None, 0.0)
+
+    def expect_rooms(self, rooms: Iterable[RoomSaid]) -> None:
+        """Have only those NAS asked that may get the next plot, by what they said in earlier runs."""
+        started = time.time() - time.monotonic()
+        for room in rooms:
+            if room.nas in self.all:
+                self.all[room.nas].expect(room.bytes, room.heard - started)
+
+    def rooms(self) -> list[RoomSaid]:
+        """Return what the NAS have said in this run, less what was sent since, for the next one."""
+        started = time.time() - time.monotonic()
+        answered = [self.all[host] for host in self.answered]
+        return [
+            RoomSaid(nas.host, room, started + nas.expected_since)
+            for nas in answered
+            if (room := nas.expected_bytes()) is not None
+        ]
 
     def berth(self, job: Job) -> Berth | None:
         """Return the stream that a plot goes to, None while it has to wait.
@@ -99,29 +121,20 @@ class Dispatch:
 
     def _choose(self, job: Job, able: Sequence[Nas]) -> str | None:
         """Return the NAS for a plot, None if it has to wait; ask those of whom it must be known what they can take."""
-        views = self._views(able, job.plot.size)
+        oldest = self._rounds.oldest(time.monotonic())
+        views = [nas.view(job.plot.size, oldest) for nas in able]
         lot = lots(self._plotter, job.plot.name)
         waited_for = [view for view in views if not (view.is_awaited and self._is_late(self.all[view.host]))]
         in_vain = [view.host for view in views if view not in waited_for]
         questions = to_ask(waited_for, self._policy, lot)
         for asked in [*questions, *in_vain]:
             self._ask(self.all[asked], job.plot.size)
-        if not questions:
-            self._round_begun = None
-        elif self._round_begun is None:
-            self._round_begun = time.monotonic()
+        self._rounds.go_on(bool(questions), time.monotonic())
 
         host = next_nas(waited_for, self._policy, lot)
         if not any(view.is_awaited or view.plots for view in views):
             job.refusals |= {nas.host: nas.why or "it has no room" for nas in able}
         return host
-
-    def _views(self, able: Sequence[Nas], size: int) -> list[NasView]:
-        """Return the NAS as they are known. What was heard in this round counts, however long the round takes."""
-        oldest = time.monotonic() - self._answer_lasts
-        if self._round_begun is not None:
-            oldest = min(oldest, self._round_begun)
-        return [nas.view(size, oldest) for nas in able]
 
     def _is_late(self, nas: Nas) -> bool:
         """Tell whether nobody waits for the answer of a NAS any more, until it comes."""
@@ -241,9 +254,9 @@ class Dispatch:
         self.answered.add(nas.host)
         self.silent.pop(nas.host, None)
 
-    def taken(self, nas: Nas) -> None:
-        """Note that another plot went to a NAS."""
-        nas.taken(time.monotonic() - self._begun)
+    def taken(self, nas: Nas, size: int) -> None:
+        """Note that a plot of `size` bytes went to a NAS."""
+        nas.taken(time.monotonic() - self._begun, size)
 
     def lose(self, nas: Nas, link: Link, stream: Stream, why: str) -> None:
         """End a stream that could not go on; its link is left out for a while, unless others still use it."""

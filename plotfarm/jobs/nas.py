@@ -18,6 +18,7 @@ from plotfarm.transfer.stream import Stream
 
 _SESSIONS_A_CONNECTION = 8  # sshd's MaxSessions is 10; one is for kill_nc, one to spare
 _LEFT_OUT_SECONDS = 60.0  # after that a run tries again what could not be reached
+EXPECTED_SECONDS = 3600.0  # so long what a NAS has said tells whether it is worth asking
 _LIMIT_LASTS_SECONDS = 30.0  # how many streams are too many changes with what others send
 
 
@@ -148,6 +149,8 @@ class Nas:
         self.is_late = False  # nobody waits for its answer, until it comes
         self.was_silent = False  # in the last run
         self._answer: Answer | None = None
+        self._expected_bytes: int | None = None  # room, by its last answer, however old, less what was sent since
+        self.expected_since = 0.0  # time.monotonic of that answer
         self._limit = self._most = config.nas.streams
         self._limited = 0.0  # time.monotonic when the limit was found
 
@@ -172,12 +175,26 @@ class Nas:
         if now - self._limited > _LIMIT_LASTS_SECONDS:
             self._limit = self._most  # what was too many then may be welcome now
         self._answer = Answer(capacity, self.size, now)
+        self.expect(capacity.plots * self.size, now)
         self.awaited_since = None
         self.is_late = False
+        self.was_silent = False
 
-    def taken(self, moment: float) -> None:
-        """Note that another plot went there, at a `moment` in seconds from the start of the run."""
+    def expect(self, room_bytes: int | None, since: float) -> None:
+        """Note how much room it had when it said so last (time.monotonic), None if nothing is known."""
+        self._expected_bytes = room_bytes
+        self.expected_since = since
+
+    def expected_bytes(self) -> int | None:
+        """Return how much room it has, if its last answer, which need not be a new one, still is worth something."""
+        is_too_old = time.monotonic() - self.expected_since > EXPECTED_SECONDS
+        return None if is_too_old else self._expected_bytes
+
+    def taken(self, moment: float, size: int) -> None:
+        """Note that a plot of `size` bytes went there, at a `moment` in seconds from the start of the run."""
         self.last_used = moment
+        if self._expected_bytes is not None:
+            self._expected_bytes = max(0, self._expected_bytes - size)
         if self._answer is not None:
             self._answer = self._answer.after_sending()
 
@@ -204,15 +221,17 @@ class Nas:
         answer = self._answer
         is_awaited = answer is None or not answer.holds(size, oldest)
         capacity = answer.capacity if answer is not None else Capacity(0, 0, 0, "")
+        expected = self.expected_bytes()
         return NasView(
             host=self.host,
-            plots=capacity.plots,
+            plots=(expected or 0) // size if is_awaited else capacity.plots,
             streams=capacity.streams,
             active=sum(stream.is_busy for stream in self.streams if stream is not self.asking),
             limit=self._limit,
             last_used=self.last_used,
             arriving=capacity.arriving_bytes / size,
             is_awaited=is_awaited,
+            is_unknown=is_awaited and expected is None,
         )
 
     @property

@@ -13,6 +13,7 @@ from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.locks import refuse_network_directory
 from plotfarm.base.state import State
 from plotfarm.drives import offlined
+from plotfarm.drives.file_systems import FileSystems
 from plotfarm.drives.model import Drive
 from plotfarm.drives.mounts import as_mountpoint, survey
 from plotfarm.drives.quarantine import Quarantine, Quarantined
@@ -164,7 +165,7 @@ def _look_around(config: Config, what: str) -> _Farm:
 
     state = State(config.paths.state)
     try:
-        seen = survey(config.drives, known=state.known_drives())
+        seen = survey(config.drives, known=state.known_drives(), read=FileSystems(state.database).at_places())
         serials = HealthRecords(state.database).serials()
         everything = [*seen.drives, *(verdict.drive for verdict in seen.passed_over)]
         quarantined = Quarantine(state.database).active(everything)

@@ -56,7 +56,8 @@ def tell_of_packages(script: str, why: str, explicit: str | None) -> None:
 
 def broken_configuration(path: Path, script: str, why: str) -> Condition:
     """Return the alert that a configuration cannot be used; `script`: who found that."""
-    facts = {"path": str(path), "script": script, "why": why[:_LONGEST_REASON]}
+    on_one_line = "; ".join(line.strip() for line in why.splitlines()).replace(":; ", ": ")
+    facts = {"path": str(path), "script": script, "why": on_one_line[:_LONGEST_REASON]}
     return Condition(AlertKind.CONFIG_BROKEN, str(path), Severity.CRITICAL, facts, _PATIENCE_SECONDS)
 
 

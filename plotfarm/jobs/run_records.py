@@ -14,7 +14,7 @@ from plotfarm.base.database import Database
 from plotfarm.base.lock_waits import LockTimeout
 from plotfarm.base.memory_trouble import NewerMemoryError
 from plotfarm.base.run_watch import INTERVALS, Silence, intervals, silent
-from plotfarm.base.runs import Run, RunBook, RunOutcome, moment, new_run
+from plotfarm.base.runs import Run, RunBook, RunOutcome, ScriptHistory, moment, new_run
 from plotfarm.notify.checks import Check, check
 from plotfarm.reports.last_runs import LastRun, last_runs
 
@@ -57,7 +57,7 @@ def holder_of(book: RunBook, script: str) -> Run | None:
 
 def grace_seconds(book: RunBook, script: str, watch: Watch) -> float:
     """Return for how long a script may fail before that is told: `trouble_minutes`, or its three intervals."""
-    interval = _watched(book, watch).get(script)
+    interval = _watched(book.histories(""), watch).get(script)
     patience = watch.trouble_minutes * 60
     return min(patience, INTERVALS * interval) if interval else patience
 
@@ -70,14 +70,14 @@ def newest_runs(database: Database) -> tuple[LastRun, ...]:
 def check_runs(book: RunBook, watch: Watch) -> Check:
     """Look at when each script of this host came to its end last."""
     histories = book.histories("")
-    watched = _watched(book, watch)
+    watched = _watched(histories, watch)
     missed = silent(histories, watched, moment())
     well = set(watched) - {one.script for one in missed}
     return check(Look.RUNS, [silence_condition(one) for one in missed], well=well)
 
 
-def _watched(book: RunBook, watch: Watch) -> dict[str, float]:
-    return intervals(book.histories(""), parse_intervals(watch.intervals))
+def _watched(histories: Sequence[ScriptHistory], watch: Watch) -> dict[str, float]:
+    return intervals(histories, parse_intervals(watch.intervals))
 
 
 def silence_condition(missed: Silence) -> Condition:

@@ -17,6 +17,7 @@ from plotfarm.base.units import format_bytes
 from plotfarm.drives.smart.disks import spinning_disk
 from plotfarm.jobs.dispatch import Berth, Dispatch, Job, NoNasTakesIt
 from plotfarm.jobs.finished_plots import FinishedPlots
+from plotfarm.jobs.nas import EXPECTED_SECONDS
 from plotfarm.jobs.restored_times import note_time
 from plotfarm.jobs.sending import Sending
 from plotfarm.jobs.sending_trouble import silent_before
@@ -26,6 +27,7 @@ from plotfarm.reports.dry_run import Planned, planned
 from plotfarm.reports.progress import Bars, Screen
 from plotfarm.transfer.hashing import configured_segment_bytes, plot_hash
 from plotfarm.transfer.messages import Offer, Placed
+from plotfarm.transfer.nas_rooms import NasRooms
 from plotfarm.transfer.outcomes import Delivered, Failed, Failure, NotTaken, Removal
 from plotfarm.transfer.send import Wanted
 from plotfarm.transfer.source import open_source
@@ -60,6 +62,8 @@ class SendingRun:
         self._plots = plots
         self._trouble = plots.trouble
         self._dispatch = Dispatch(config, self._last_used())
+        self._rooms = NasRooms(state.database)
+        self._dispatch.expect_rooms(self._rooms.lately(EXPECTED_SECONDS))
         self._dispatch.expect_silence(silent_before(state.database))
         self._queue: deque[Candidate] = deque()
         self._jobs: deque[Job] = deque()
@@ -82,6 +86,8 @@ class SendingRun:
                 while self._begin_what_can() or self._sending:
                     self._follow()
             self._dispatch.note_unanswered()
+            if not self._dry_run:
+                self._rooms.remember(self._dispatch.rooms())
         finally:
             self._dispatch.close()
             for sending in self._sending.values():
@@ -199,7 +205,7 @@ class SendingRun:
             return berth.stream.place(offer)
         _LOG.info("Processing Plot: %s", plot.path)
         self._state.journal_write(str(plot.path), berth.nas.host)
-        self._dispatch.taken(berth.nas)
+        self._dispatch.taken(berth.nas, plot.size)
         self._bars.add(plot.name, plot.size, berth.nas.host)
         wanted = Wanted(plot.identity, self._config.plotter.keep_source, configured_segment_bytes())
         return berth.stream.deliver(offer, source, plot.path, wanted)

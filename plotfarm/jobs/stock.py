@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State, Transfer
 from plotfarm.drives.choose import NEWEST_ARRIVALS, Choice, arriving_plot_bytes, judge, select
+from plotfarm.drives.file_systems import FileSystems
 from plotfarm.drives.model import Arrival, Reading, Verdict
 from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
 from plotfarm.drives.offlined import read_offlined
@@ -63,6 +64,7 @@ def _look(config: Config, state: State, inventory: Inventory | None) -> View:
     seen = _look_around(config, current, state)
     names = [arrival.plot for arrival in arrivals]
     readings = probe(seen.drives, names, config.drives.probe_seconds, config.paths.locks, inventory)
+    seen = _with_replaced(config, current, state, seen, readings)
     for reading in readings:
         if reading.problem:
             _LOG.warning("Plot drive %s: %s", reading.drive.mountpoint, reading.problem)
@@ -110,8 +112,20 @@ def newest_stored(state: State) -> list[Transfer]:
 def _look_around(config: Config, current: str, state: State) -> Survey:
     """Find the drives, and remember those that were not here before."""
     known = state.known_drives()
-    seen = survey(config.drives, current, known)
+    seen = survey(config.drives, current, known, FileSystems(state.database).at_places())
     here = {drive.identity: (drive.mountpoint, drive.device) for drive in seen.drives}
     if any(known.get(identity) != where for identity, where in here.items()):
         state.know_drives(here)
     return seen
+
+
+def _with_replaced(config: Config, current: str, state: State, seen: Survey, readings: Sequence[Reading]) -> Survey:
+    """Add the drives whose place another file system has taken, as far as only reading the drives shows it."""
+    file_systems = FileSystems(state.database)
+    gone = file_systems.learn(readings, file_systems.at_places())
+    if not gone:
+        return seen
+    devices = {drive.mountpoint: drive.device for drive in seen.drives}
+    state.know_drives({f"uuid:{uuid}": (place, devices[place]) for place, uuid in gone.items()})
+    again = survey(config.drives, current, state.known_drives(), file_systems.at_places())
+    return Survey(seen.drives, again.passed_over)

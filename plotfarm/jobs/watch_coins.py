@@ -157,21 +157,24 @@ class CoinWatch:
     def _confirm(self, wallet: WalletReading) -> None:
         """Take in what the wallet has, and what it has no more although it knows the chain beyond it.
 
-        A wallet that knows none of the coins from before is another key's: nothing was taken back.
+        Only what the wallet of this key had is taken back. Where it was not noted whose it was, a wallet that knows
+        none of the coins from before is another key's.
         """
         confirmed = wallet.confirmed
+        there = {coin.id for coin in confirmed}
+        has_known = any((known := self._book.entry(one)) is not None and known.in_wallet for one in there)
         for coin in confirmed:
             self._ledger.confirm(coin)
-        there = {coin.id for coin in confirmed}
-        if not any((known := self._book.entry(one)) is not None and known.in_wallet for one in there):
-            return
-        for entry in self._book.of_wallet_above(wallet.complete_above):
+        for entry in self._book.of_wallet_above(wallet.complete_above, wallet.fingerprint, with_unmarked=has_known):
             if entry.id not in there and entry.parent and (entry.height or 0) <= wallet.height:
                 self._ledger.lose(entry.id)
 
     def _meet(self, wallet: WalletReading | None) -> bool:
         if wallet is None:
             return True
+        confirmed = [coin.id for coin in wallet.confirmed]
+        if wallet.fingerprint is not None and not self._book.note_key(confirmed, wallet.fingerprint):
+            return False
         holding = None if wallet.balance_mojo is None else Holding(wallet.balance_mojo, time.time())
         return self._book.meet_wallet(holding)
 
@@ -227,8 +230,9 @@ def _say_what_was_lost(log: Path, read: Read, *, is_first: bool) -> None:
     if not read.was_found and not is_first:
         _LOG.warning("%s does not go on where it ended: all of it is read again", log)
     for broken in read.broken:
-        _LOG.warning("A part of the log cannot be read, and no coin in it is found: %s", broken)
-        say_if_watched(f"A part of the log cannot be read, and no coin in it is found: {broken}")
+        said = f"A part of the log cannot be read, and no coin in it is found: {broken.path}: {broken.why}"
+        _LOG.warning("%s", said)
+        say_if_watched(said)
 
 
 def _has_arrived(before: Entry | None, now: Entry) -> bool:

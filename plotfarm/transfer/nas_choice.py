@@ -1,8 +1,8 @@
 """Which NAS the next plot goes to: decisions on values, the same for the same plotter, plot and answers.
 
 Several plotters see the same room and none of them sees what the others are about to send. If each took the very best
-NAS, all would take the same one. So NAS that are nearly equal are taken by lot, and the lots of each plotter are its
-own: see `_of_nearly_equal`.
+NAS, all would take the same one. So of NAS that are nearly equal two are drawn by lot, and the lots of each plotter
+are its own; see `_drawn`. Only those two have to be asked anew, so that it costs no more to have many NAS.
 """
 
 from __future__ import annotations
@@ -50,13 +50,14 @@ class NasView:
     """A NAS as a plotter sees it before it sends another plot."""
 
     host: str
-    plots: int  # of this size that it can take, by its last answer less what was sent since
+    plots: int  # of this size that it can take, by its last answer less what was sent since; see is_awaited
     streams: int  # how many more may begin there now, likewise
     active: int  # streams of this plotter that are under way to it
     limit: int  # the most of them
     last_used: float  # when the last plot was sent there, in seconds from any moment; -inf: none yet
     arriving: float = 0.0  # plots of this size that others are bringing there, by its last answer
-    is_awaited: bool = False  # its answer is to come yet, or is too old: what stands above is not known
+    is_awaited: bool = False  # its answer is to come yet, or is too old: `plots` is what is expected
+    is_unknown: bool = False  # likewise, and nothing is expected
 
 
 def lots(plotter: str, plot: str) -> Lot:
@@ -76,7 +77,8 @@ def to_ask(views: Sequence[NasView], policy: str, lot: Lot) -> list[str]:
     """
     candidates = _candidates(views)
     if policy == "most_free":
-        return [view.host for view in candidates if view.is_awaited]
+        unknown = [view for view in candidates if view.is_unknown]
+        return [view.host for view in (*unknown, *_drawn(candidates, lot)) if view.is_awaited]
     ahead = itertools.takewhile(lambda view: view.is_awaited or not view.streams, _ordered(candidates, policy, lot))
     return [view.host for view in ahead if view.is_awaited][:_ASKED_AHEAD]
 
@@ -88,11 +90,13 @@ def next_nas(views: Sequence[NasView], policy: str, lot: Lot) -> str | None:
     are all busy with other plotters: there it keeps its place.
     """
     candidates = _candidates(views)
-    is_any_awaited = any(view.is_awaited for view in candidates)
     if policy == "most_free":
-        free = [] if is_any_awaited else _free(candidates)
-        return _of_nearly_equal(free, candidates, lot).host if free else None
+        drawn = _drawn(candidates, lot)
+        if not drawn or any(view.is_awaited for view in drawn) or any(view.is_unknown for view in candidates):
+            return None
+        return min(drawn, key=lambda view: view.arriving).host
 
+    is_any_awaited = any(view.is_awaited for view in candidates)
     ordered = _ordered(candidates, policy, lot)
     if (
         is_any_awaited
@@ -119,18 +123,22 @@ def _ordered(views: Sequence[NasView], policy: str, lot: Lot) -> list[NasView]:
     return list(views)
 
 
-def _of_nearly_equal(free: Sequence[NasView], candidates: Sequence[NasView], lot: Lot) -> NasView:
-    """Return one of those with the most room, or with so little less that it may be otherwise by now.
+def _drawn(candidates: Sequence[NasView], lot: Lot) -> list[NasView]:
+    """Return the NAS between which it is: two of those with the most room, or so little less that it may be otherwise.
 
-    Of these come first those with the fewest plots of this plotter under way. Of two drawn by lot the one gets the
-    plot that others are bringing less to. Two, because what is known is old: if every plotter took the one that
-    had the least to do when they all asked, that one would have the most to do.
+    Of these come first those with the fewest plots of this plotter under way; of them the lot draws two, and the one
+    will get the plot that others are bringing less to. Two, because what is known is old: if every plotter took the
+    one that had the least to do when they all asked, that one would have the most to do. Where no room is expected
+    anywhere it is all of them.
     """
-    most = max(view.plots for view in free)
+    known = [view for view in candidates if not view.is_unknown]
+    able = [view for view in known if view.is_awaited or view.streams > 0] or _free(known)
+    most = max((view.plots for view in able), default=0)
+    if not most:
+        return able
     unseen = _FEW_PLOTS + sum(view.arriving for view in candidates)
     least = most - min(unseen, most * _NEARLY)
-    nearly_equal = [view for view in free if view.plots >= least]
+    nearly_equal = [view for view in able if view.plots >= least]
 
     fewest = min(view.active for view in nearly_equal)
-    drawn = sorted((view for view in nearly_equal if view.active == fewest), key=lambda view: lot(view.host))[:2]
-    return min(drawn, key=lambda view: view.arriving)
+    return sorted((view for view in nearly_equal if view.active == fewest), key=lambda view: lot(view.host))[:2]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from farm_help import big_plot, logs, names_and_digests
+from farm_help import big_plot, logs, names_and_digests, wait_for
 
 from plotfarm.base.state import State
 from plotfarm.notify.alerts import AlertBook
@@ -95,6 +95,27 @@ def test_plotters_do_not_run_after_each_other(new_fleet: Callable[..., Fleet]) -
     assert sum(found) == 12
     assert max(found) <= 3, "each plotter sends to every NAS once before any gets its second"
     assert sum(count > 0 for count in found) > 4, f"all of them took the same four: {found}"
+
+
+def test_the_next_run_asks_only_those_that_may_get_the_plot(new_fleet: Callable[..., Fleet]) -> None:
+    fleet = new_fleet(1, 4, 1)
+    for number, asked in enumerate((4, 2)):
+        put(fleet.plots[0], f"plot {number}")
+        before = [_sessions(farm) for farm in fleet.farms]
+        assert fleet.start(0).wait(60) == 0, fleet.logs()
+        wait_for(lambda: _more(fleet, before) >= asked, "the end of the sessions")  # noqa: B023
+        assert _more(fleet, before) == asked
+    assert sum(stored(fleet)) == 2
+
+
+def _more(fleet: Fleet, before: list[int]) -> int:
+    """Return how many NAS have held more sessions than before."""
+    return sum(_sessions(farm) > count for farm, count in zip(fleet.farms, before, strict=True))
+
+
+def _sessions(farm: Farm) -> int:
+    """Return how many sessions a NAS has held, each of which has ended."""
+    return farm.nas.log_text().count("The session is over")
 
 
 # ---- A NAS that does not answer ----

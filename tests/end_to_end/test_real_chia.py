@@ -137,6 +137,13 @@ def test_a_reorganisation_leaves_what_the_wallet_has(chia, monitors):
         assert one.facts["received_mojo"] == str(held), (one.wallet, one.told)
 
 
+def test_the_wallet_says_whose_it_is(chia):
+    """By that a coin is known to be taken back, even if it was the only one."""
+    said = chia.ask("wallet", "get_logged_in_fingerprint")["fingerprint"]
+    assert isinstance(said, int)
+    assert 0 < said < 2**32
+
+
 def test_a_harvester_that_ends_does_not_farm_until_it_runs_again(chia, monitors):
     log = chia.root / "log/debug.log"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -263,6 +264,28 @@ def test_a_second_run_at_the_same_time_leaves_it_to_the_first(farmer):
     assert "coin_monitor is running already" in farmer.text()
     farmer.run()
     assert len(farmer.mails(1)) == 1
+
+
+def test_a_damaged_rotated_log_is_an_alert_until_it_is_gone(farmer):
+    packed = farmer.log.with_name("debug.log.1.gz")
+    packed.write_bytes(gzip.compress(chia_logs.state(TIME, parent_of(STRANGER, 7), XCH).encode() * 999)[:-9])
+    farmer.run()
+    assert farmer.mails(1) == ["farmer01: an old log of Chia's is damaged"]
+    plain = " ".join(farmer.server.received[0].part("plain").split())
+    assert f"{packed} cannot be read to its end" in plain
+    farmer.receive(1)
+    packed = packed.rename(farmer.log.with_name("debug.log.2.gz"))  # rotated once more
+    farmer.run()
+    assert set(farmer.mails(2)[1:]) == {"farmer01: 1 XCH received (payment)"}, "the good log goes on"
+    packed.unlink()
+    farmer.run()
+    assert (
+        farmer.mails(3)[2]
+        == "farmer01: A damaged old log of Chia's matters no more: it is gone, or the wallet is asked"
+    )
+    farmer.run()
+    assert farmer.waiting() == 0
+    assert len(farmer.mails(3)) == 3
 
 
 def test_a_coin_file_that_cannot_be_written_delays_the_alert_and_loses_nothing(farmer):

@@ -287,13 +287,44 @@ def test_what_a_reorganisation_took_from_the_wallet_is_taken_back(farmer, wallet
     assert farmer.mails(2)[1] == "farmer01: 1 coin taken back"
 
 
-def test_the_wallet_of_another_key_takes_nothing_back(farmer, wallet):
+def test_a_reorganisation_may_take_the_only_coin_back(farmer, wallet):
     wallet.transactions = [transaction(parent(1), 3 * XCH)]
     farmer.run()
     wallet.transactions = []
+    wallet.height = HEIGHT - 1  # it has not come so far yet
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+    wallet.height = HEIGHT + 1
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "0"
+    assert farmer.mails(2)[1] == "farmer01: 1 coin taken back"
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+
+
+@pytest.mark.parametrize("fingerprint", [987_654_321, None, "none"])
+def test_the_wallet_of_another_key_takes_nothing_back(farmer, wallet, fingerprint):
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    farmer.run()
+    wallet.transactions = []
+    wallet.fingerprint = fingerprint
+    farmer.run()
     farmer.run()
     assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "3"
     assert len(farmer.mails(1)) == 1
+
+
+def test_each_key_takes_back_its_own(farmer, wallet):
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    farmer.run()
+    wallet.fingerprint = 987_654_321
+    wallet.transactions = [transaction(parent(2), XCH)]
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "4"
+    wallet.transactions = []
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
 
 
 def test_the_wallet_is_asked_by_itself_where_it_can_be(tmp_path, wallet):
@@ -312,6 +343,26 @@ def test_the_wallet_is_asked_by_itself_where_it_can_be(tmp_path, wallet):
         wallet.asked.clear()
         farmer.run()
         assert not wallet.asked
+
+
+def test_a_log_without_versions_that_names_no_coin_is_an_alert_until_it_names_one(tmp_path):
+    with MailServer() as server:
+        farmer = Farmer(tmp_path, server)
+        harvester = f"{TIME} harvester chia.harvester.harvester: INFO     Found 0 V1 proofs\n"
+        farmer.log.write_text(harvester)
+        assert farmer.run().returncode == 0
+        farmer.write(f"{TIME} wallet chia.wallet.wallet_node: INFO     new coin state received (1-1/ 1)\n")
+        farmer.run()
+        assert farmer.mails(1) == ["farmer01: Chia's log names no coin: none will be seen"]
+        farmer.write(harvester * 10_000)  # so that the coin stands too far back
+        farmer.run()
+        farmer.write(harvester)
+        farmer.run()
+        assert farmer.waiting() == 0
+        assert len(farmer.mails(1)) == 1
+        farmer.write(chia_logs.debug_state(TIME, parent_of(STRANGER, 1), XCH, version=""))
+        farmer.run()
+        assert set(farmer.mails(3)[1:]) == {"farmer01: Coins are seen again", "farmer01: 1 XCH received (payment)"}
 
 
 def test_a_wallet_that_never_answered_is_no_alert_but_a_log_that_names_no_coin_is(tmp_path):

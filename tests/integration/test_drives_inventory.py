@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import threading
@@ -45,6 +46,13 @@ class Farm:
         database = Database(self.base / "state")
         try:
             return probe(self.drives, [], seconds, self.locks, Inventory(database))
+        finally:
+            database.close()
+
+    def read_errors(self):
+        database = Database(self.base / "state")
+        try:
+            return Inventory(database).read_errors()
         finally:
             database.close()
 
@@ -255,8 +263,8 @@ def test_what_is_learnt_is_told_once_and_on_the_way(farm, monkeypatch):
     for number in range(5):
         put(farm.places[0] / f"plot-k32-{number}.plot")
     counts = counts_below(farm.places[0])
-    assert [len(count["learnt"]) for count in counts] == [0, 1, 1, 1, 1, 1]
-    assert [count["headers_missing"] for count in counts] == [5, 4, 3, 2, 1, 0]
+    assert [len(count["learnt"]) for count in counts] == [0, 1, 1, 1, 1, 1, 0]
+    assert [count["headers_missing"] for count in counts] == [5, 4, 3, 2, 1, 0, 0]
     assert len({number for count in counts for number, _ in count["learnt"]}) == 5
 
 
@@ -280,21 +288,50 @@ def test_an_error_below_keeps_the_count_by_names(farm, monkeypatch):
     monkeypatch.setattr(counting, "count_plots", broken)
     first = farm.count()[0]
     assert (first.counts, first.headers_missing, first.uncounted) == ({("unknown", 32): 1}, 1, None)
+    assert list(farm.read_errors().values()) == [Why(Reason.IO_ERROR, "Input/output error")] * 2
 
 
-def test_an_unreadable_header_is_not_tried_for_ever(farm, monkeypatch):
-    put(farm.places[0] / "plot-k32-bad.plot2", PLOT2)
+def failing_reads(monkeypatch, log: Path) -> None:
+    """Let every header be unreadable, and note each try: the helper process makes them."""
 
     def broken(*_):
+        with log.open("a") as file:
+            file.write("x")
         raise OSError(5, "Input/output error")
 
     monkeypatch.setattr(counting.os, "pread", broken)
+
+
+def test_of_headers_that_cannot_be_read_one_is_tried_in_each_count(farm, monkeypatch):
+    tries = farm.base / "tries"
+    for name in ("bad", "worse", "worst"):
+        put(farm.places[0] / f"plots/plot-k32-{name}.plot2", PLOT2)
+    failing_reads(monkeypatch, tries)
     first = farm.count()[0]
-    monkeypatch.undo()
-    assert (first.counts, first.headers_missing) == ({("plot2", 32): 1}, 1)
+    assert (first.counts, first.headers_missing) == ({("plot2", 32): 3}, 3)
+    (error,) = farm.read_errors().values()
+    assert error.reason is Reason.IO_ERROR
+    assert re.fullmatch(r"the header of plots/plot-k32-(bad|worse|worst).plot2 cannot be read", error.detail)
+    assert len(tries.read_text()) == 3
     assert plots_on(farm.count()[0]) == plots_on(first)
-    os.utime(farm.places[0] / "plot-k32-bad.plot2")
-    assert farm.count()[0].counts == {("plot2", 28): 1}
+    assert len(tries.read_text()) == 4
+    assert len(farm.read_errors()) == 1
+
+    monkeypatch.undo()
+    well = farm.count()[0]
+    assert (well.counts, well.headers_missing) == ({("plot2", 28): 3}, 0)
+    assert farm.read_errors() == {}
+    assert plots_on(farm.count()[0]) == plots_on(well)
+
+
+def test_what_could_not_be_read_is_remembered_until_all_of_the_drive_was(farm, monkeypatch):
+    put(farm.places[0] / "plot-k32-bad.plot2", PLOT2)
+    failing_reads(monkeypatch, farm.base / "tries")
+    farm.count()
+    monkeypatch.undo()
+    monkeypatch.setattr(counting, "_entries", lambda directory, until: (_ for _ in ()).throw(counting.OutOfTimeError))
+    assert farm.count()[0].uncounted == Why(Reason.NOT_COUNTED_IN_TIME)
+    assert len(farm.read_errors()) == 1, "it ran out of time: that is no news of the error"
 
 
 def test_a_drive_that_cannot_be_listed_in_time_says_so_and_is_not_silent(farm, monkeypatch):
@@ -323,6 +360,7 @@ def test_an_error_in_a_directory_hides_no_other_drive(farm, monkeypatch):
     first, second = farm.count()
     assert first.plot_files == 1
     assert (second.counts, second.uncounted) == (None, Why(Reason.IO_ERROR, "Input/output error"))
+    assert farm.read_errors() == {farm.drives[1].identity: second.uncounted}
 
 
 def test_somebody_elses_directory_is_left_out(farm):

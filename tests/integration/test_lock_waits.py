@@ -149,6 +149,21 @@ def test_one_that_belongs_to_somebody_else_is_refused_with_the_remedy(directory:
 
 
 @pytest.mark.root
+def test_a_user_who_may_not_even_look_at_a_lock_is_told_so(directory: Path) -> None:
+    (directory / "a.lock").touch(mode=0o600)
+    words = (
+        "import os, sys\nfrom pathlib import Path\nfrom plotfarm.base.locks import holder\n"
+        "os.chdir(sys.argv[1])\nos.setuid(65534)\n"
+        "try:\n    holder(Path('a.lock'))\nexcept Exception as error:\n    print(type(error).__name__, error)"
+    )
+    checkout = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", words, str(directory)], cwd=checkout, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.startswith("LockRefused the lock a.lock belongs to root"), done.stderr
+
+
+@pytest.mark.root
 def test_what_root_makes_by_hand_belongs_to_the_user_of_the_scripts(directory: Path) -> None:
     os.chown(directory, NOBODY, -1)
     os.close(open_lock_file(directory / "a.lock"))

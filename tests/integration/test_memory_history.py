@@ -279,6 +279,24 @@ def test_a_locked_file_is_tolerated(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert database.write("INSERT INTO told VALUES ('x', 1)")
 
 
+def test_who_keeps_a_file_locked_is_not_waited_for_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that waits at each of its statements is silent for so long that the other end gives it up."""
+    monkeypatch.setattr(database_module, "_BUSY_SECONDS", 0.25)
+    with closing(Database(tmp_path)) as database:
+        database.write("CREATE TABLE things (name TEXT)")
+        with closing(sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            assert database.rows("PRAGMA busy_timeout") == [(250,)]
+            assert not database.write("INSERT INTO things VALUES ('first')")
+            assert database.rows("PRAGMA busy_timeout") == [(50,)]
+        assert database.write("INSERT INTO things VALUES ('free')")
+
+        monkeypatch.setattr(database, "_patient_again", time.monotonic() - 1)
+        assert database.rows("PRAGMA busy_timeout") == [(250,)]
+
+
 def test_a_full_one_is_tolerated(tmp_path: Path) -> None:
     database = Database(tmp_path)
     pages = database.rows("PRAGMA page_count")[0][0]

@@ -19,6 +19,7 @@ from plotfarm.base.config import last_good
 from plotfarm.base.runs import Moment, RunBook, RunOutcome
 from plotfarm.jobs import run_records
 from testbed.heartbeat_server import HeartbeatServer
+from testbed.web_server import WebServer
 
 LIMIT_SECONDS = 60.0
 PASSWORD = "hunter2hunter2"
@@ -75,12 +76,12 @@ def a_minute_passes(host: Host) -> None:
     host.sql("UPDATE runs SET ended_clock = ended_clock - 60")
 
 
-def subjects(host: Host, server: BlockingMailServer, count: int) -> list[str]:
-    """The subjects of all mails, once so many have arrived; nothing else waits to be sent."""
+def subjects(host: Host, server: BlockingMailServer, count: int, ways: int = 1) -> list[str]:
+    """The subjects of all mails, once so many have arrived by each of the ways; nothing else waits to be sent."""
     while len(server.received) < count:
         assert server.arrived.acquire(timeout=LIMIT_SECONDS), [one.mail["Subject"] for one in server.received]
     host.delivery_ended()
-    assert len(host.fates()) == count, host.fates()
+    assert [fate[-1] for fate in host.fates()] == ["sent"] * count * ways, host.fates()
     return [str(one.mail["Subject"]) for one in server.received]
 
 
@@ -253,6 +254,12 @@ def test_a_script_that_needs_more_of_a_good_configuration_says_so_for_itself(hos
 
 
 @pytest.fixture
+def web() -> Iterator[WebServer]:
+    with WebServer() as server:
+        yield server
+
+
+@pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A checkout of its own, whose .venv is that of this one: it fits."""
     checkout = tmp_path / "checkout"
@@ -286,7 +293,8 @@ def runs_recorded(host: Host, count: int) -> None:
 
 
 @pytest.mark.parametrize("has_packages", [True, False])
-def test_a_stale_venv_is_told_with_what_is_left_of_it(host, mail, checkout, has_packages):
+def test_a_stale_venv_is_told_with_what_is_left_of_it(host, mail, checkout, web, has_packages):
+    host.write(notifications={"services": f"json://{web.address}:{web.port}/notify"})
     assert start_of(checkout, host).returncode == 0
     wanted = (checkout / "requirements.txt").read_text()
     (checkout / "requirements.txt").write_text(f"{wanted}another==1.0\n")
@@ -299,8 +307,9 @@ def test_a_stale_venv_is_told_with_what_is_left_of_it(host, mail, checkout, has_
         assert (done.returncode, done.stderr.count("\n")) == (1, 1)
         runs_recorded(host, number + 1)
         a_minute_passes(host)
-    [subject] = subjects(host, mail, 1)
+    [subject] = subjects(host, mail, 1, ways=2)
     assert "no script can start" in subject
+    assert len(web.notifications) == 1
     text = " ".join(mail.received[0].part("plain").split())
     assert "older than requirements.txt" in text
     assert f"in {checkout}" in text
@@ -311,7 +320,8 @@ def test_a_stale_venv_is_told_with_what_is_left_of_it(host, mail, checkout, has_
         (checkout / ".venv").symlink_to(whole)
     (checkout / "requirements.txt").write_text(wanted)
     assert start_of(checkout, host).returncode == 0
-    assert "scripts can start again" in subjects(host, mail, 2)[1]
+    assert "scripts can start again" in subjects(host, mail, 2, ways=2)[1]
+    assert len(web.notifications) == 2
 
 
 # ---- A lock is held ----

@@ -9,11 +9,13 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 
-from plotfarm.base.locks import file_system_of
+from plotfarm.base.locks import Lock, file_system_of
 from plotfarm.drives.mount_table import read_mount_table, topmost
+from testbed.mail_server import MailServer
 from testbed.mounts import LoopDrive, private_mounts, why_no_mounts
 from testbed.plots import CHECKOUT
 
@@ -30,8 +32,8 @@ ESCAPED = "drive7\\r\\xff\\x1b[2J\\u2028x"
 
 
 @pytest.fixture(scope="module")
-def odd_host(tmp_path_factory):
-    """A host with odd mounts and one plot drive of an odd name; yields its configuration."""
+def odd(tmp_path_factory):
+    """A host with odd mounts and one plot drive of an odd name; yields its configuration and the drive."""
     if trouble := why_no_mounts():
         pytest.skip(trouble)
     base = tmp_path_factory.mktemp("odd")
@@ -42,15 +44,21 @@ def odd_host(tmp_path_factory):
             place = os.path.join(os.fsencode(base), b"places", name)
             os.mkdir(place)
             subprocess.run([b"bindfs", os.fsencode(base / "source"), place], check=True)
-        LoopDrive(base / "image", base / "enclosure0" / os.fsdecode(ODD_DRIVE), 32 * 2**20)
+        drive = LoopDrive(base / "image", base / "enclosure0" / os.fsdecode(ODD_DRIVE), 32 * 2**20)
         config = base / "config"
         config.write_text(
             f"[paths]\nlogs = {base}/logs\nstate = {base}/state\nlocks = {base}/locks\n"
             f"[drives]\ndevices = /dev/loop*\nmounts = {base}/enclosure*/**/drive*\nminimum_free = 1 MB\n"
             f"[plotter]\nplot_directories = {base}/made\n[nas]\nhosts = nas.invalid\n"
+            f"[watch]\nmissing_minutes = 0\nsystem_disk_free = 1\n"
             f"[local_plots]\nplot_directories = {base}/sent\n[chia]\nhome = {base}/chia\nsilent_minutes = 0\n"
         )
-        yield config
+        yield config, drive
+
+
+@pytest.fixture
+def odd_host(odd):
+    return odd[0]
 
 
 def run(config, script, *arguments):
@@ -94,3 +102,25 @@ def test_the_drive_with_the_odd_name_is_shown_escaped(odd_host):
     logged = b"".join(path.read_bytes() for path in (odd_host.parent / "logs").iterdir())
     assert ODD_DRIVE not in logged
     assert all(character.isprintable() or character == "\n" for character in logged.decode())
+
+
+def test_a_mail_about_the_drive_shows_its_name_escaped(odd):
+    config, drive = odd
+    plain = config.read_text()
+    with MailServer() as server:
+        config.write_text(
+            f"{plain}[notifications]\nalerting = True\nemail = True\n[email]\nsecurity = none\nhost = 127.0.0.1\n"
+            f"port = {server.port}\nsender = nas@example.org\nrecipients = farmer@example.org\n"
+        )
+        run(config, "drive_manager.py")
+        drive.unmount(lazily=True)
+        run(config, "drive_manager.py")
+        deliver = [sys.executable, "-m", "plotfarm.jobs.deliver", "--config", str(config)]
+        subprocess.run(deliver, cwd=CHECKOUT, check=True)
+        # Whichever process sends it: the one that the script has started, or this one.
+        Lock(config.parent / "locks" / "outbox.lock").acquire(wait=True)
+        texts = "".join(mail.part("plain") + mail.mail["Subject"] for mail in server.received)
+    config.write_text(plain)
+    drive.mount()
+    assert ESCAPED in texts
+    assert not [character for character in texts if not character.isprintable() and character != "\n"]

@@ -9,6 +9,7 @@ import pytest
 from notify_host import Host
 
 from plotfarm.base.config.sections import Paths
+from plotfarm.base.database import Database
 from plotfarm.base.private import tighten
 
 NOBODY = 65534
@@ -67,6 +68,15 @@ def test_what_belongs_to_another_user_is_left_alone(paths: Paths) -> None:
     tighten(paths)
     assert mode(paths.state) == 0o755
     assert mode(paths.locks / "arrivals.lock") == 0o644
+
+
+@pytest.mark.root
+def test_what_root_makes_by_hand_belongs_to_the_user_of_the_directory(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    os.chown(tmp_path / "state", NOBODY, NOBODY)
+    Database(tmp_path / "state").close()
+    found = (tmp_path / "state" / "state.sqlite").stat()
+    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (NOBODY, NOBODY, 0o600)
 
 
 def test_a_script_makes_them_for_its_user_alone_and_tightens_old_ones(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import grp
 import os
 import pwd
 import subprocess
+import sys
 
 import pytest
 
@@ -127,3 +128,18 @@ def test_a_secret_in_a_file_that_others_can_write_is_not_used_until_the_remedy_i
     assert "sesame" not in str(caught.value)
     typed(str(caught.value))
     assert Secret(f"file:{path}").reveal() == "sesame-open"
+
+
+@pytest.mark.root
+def test_what_the_host_mounted_into_a_container_is_no_strangers(tmp_path):
+    """A user namespace that has one user: everything else of the host seems to be nobody's."""
+    path = tmp_path / "config"
+    path.touch()
+    os.chown(path, 12345, 12345)
+    code = f"from plotfarm.base.config import custody, loader; loader.load(loader.Path({str(path)!r}))"
+    inside = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code]
+    done = subprocess.run(inside, cwd=loader.CHECKOUT, capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip(f"no user namespaces here: {done.stderr.strip()}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "belongs to user 12345" in refusal(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import subprocess
 
 import pytest
 
@@ -266,6 +267,24 @@ def test_all_mistakes_are_shown_at_once_whatever_they_are():
 def test_a_hint_goes_to_the_nearest_key_of_the_same_section_first(section, key, hint):
     (line,) = mistakes_of(f"[{section}]\n{key} = 1")
     assert hint in line
+
+
+@pytest.mark.parametrize("script", ["drive_manager.py", "plot_manager.py", "coin_monitor.py", "move_local_plots.py"])
+def test_no_script_says_it_to_cron_or_leaves_it_in_a_file(script, tmp_path):
+    config = tmp_path / "config"
+    config.write_text(
+        f"[paths]\nlogs = {tmp_path}/logs\nstate = {tmp_path}/state\nlocks = {tmp_path}/locks\n"
+        "[nas]\nhosts = a\n[email\npassword = hunter2hunter2\nrecipients = x\n"
+    )
+    config.chmod(0o600)
+    command = [loader.CHECKOUT / script, "--config", str(config)]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin"}, check=False)
+    assert done.returncode == 2
+    assert "line 7: a section begins with its name in brackets" in done.stderr
+    config.unlink()
+    left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
+    assert "hunter2" not in done.stdout + done.stderr
+    assert b"hunter2" not in left
 
 
 # ---- A password that goes as clear text ----

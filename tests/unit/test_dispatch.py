@@ -15,6 +15,7 @@ from plotfarm.jobs.dispatch import Dispatch, Job
 from plotfarm.jobs.nas import Link, close_links
 from plotfarm.plots.plotfile import PlotFile
 from plotfarm.transfer.messages import Capacity
+from plotfarm.transfer.nas_rooms import RoomSaid
 
 SIZE = 10**11
 
@@ -24,6 +25,9 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.now
+
+    def time(self) -> float:
+        return 1_700_000_000.0 + self.now
 
 
 class Plot:
@@ -99,7 +103,7 @@ def test_nor_does_it_in_any_later_round(farm: Farm) -> None:
     farm.answers("large", 20_000)
     assert farm.host() == "large"
     for _ in range(3):
-        farm.clock.now += 300
+        farm.clock.now += 2 * 3600
         assert farm.host() is None, "what they said is too old"
         assert farm.asked() == {"large", "small"}
         farm.answers("small", 100)
@@ -109,11 +113,45 @@ def test_nor_does_it_in_any_later_round(farm: Farm) -> None:
         assert farm.host() == "large"
 
 
+def test_only_those_are_asked_again_that_may_get_the_plot(farm: Farm) -> None:
+    assert farm.host() is None
+    farm.answers("small", 100)
+    farm.answers("large", 20_000)
+    farm.clock.now += 300
+    assert farm.host() is None
+    assert farm.asked() == {"large"}
+    farm.answers("large", 50)
+    assert farm.host() is None, "it has become full meanwhile"
+    assert farm.asked() == {"small"}
+    farm.answers("small", 100)
+    assert farm.host() == "small"
+
+
+def test_what_was_said_in_an_earlier_run_tells_whom_to_ask(farm: Farm) -> None:
+    now = farm.clock.time()
+    farm.dispatch.expect_rooms([RoomSaid("large", 20_000 * SIZE, now - 60), RoomSaid("small", 100 * SIZE, now - 60)])
+    assert farm.host() is None
+    assert farm.asked() == {"large"}
+    farm.answers("large", 19_000)
+    assert farm.host() == "large"
+    farm.dispatch.answered.add("large")
+    farm.dispatch.taken(farm.dispatch.all["large"], SIZE)
+    assert farm.dispatch.rooms() == [RoomSaid("large", 18_999 * SIZE, now)]
+
+
+def test_but_one_that_was_silent_is_asked_again(farm: Farm) -> None:
+    now = farm.clock.time()
+    farm.dispatch.expect_rooms([RoomSaid("large", 20_000 * SIZE, now), RoomSaid("small", 100 * SIZE, now)])
+    farm.dispatch.expect_silence(["small"])
+    assert farm.host() is None
+    assert farm.asked() == {"large", "small"}
+
+
 def test_a_round_that_takes_longer_than_an_answer_counts_comes_to_an_end(farm: Farm) -> None:
     assert farm.host() is None
     farm.answers("small", 100)
     farm.clock.now += 9
-    farm.dispatch._answer_lasts = 1.0
+    farm.dispatch._rounds.answer_seconds = 1.0
     assert farm.host() is None
     farm.answers("large", 20_000)
     assert farm.host() == "large"
@@ -128,7 +166,7 @@ def test_a_nas_that_does_not_answer_is_waited_for_once(farm: Farm) -> None:
     farm.clock.now += 2
     assert farm.host() == "small"
     farm.clock.now += 300
-    assert farm.host() is None
+    assert farm.host() is None, "what the other one said is too old"
     farm.answers("small", 100)
     assert farm.host() == "small", "it still has not answered"
     farm.answers("large", 20_000)

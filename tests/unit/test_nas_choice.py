@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from plotfarm.transfer.messages import Capacity
-from plotfarm.transfer.nas_choice import Answer, NasView, lots, next_nas, to_ask
+from plotfarm.transfer.nas_choice import Answer, Lot, NasView, lots, next_nas, to_ask
 
 SIZE = 10**11
 A = NasView("a", plots=10, streams=2, active=0, limit=4, last_used=5.0)
@@ -21,7 +21,13 @@ POLICIES = ("most_free", "in_order", "round_robin")
 
 
 def awaited(view: NasView) -> NasView:
-    return replace(view, plots=0, streams=0, is_awaited=True)
+    """Return a NAS of which nothing is known, whose answer is to come."""
+    return replace(view, plots=0, streams=0, is_awaited=True, is_unknown=True)
+
+
+def expected(view: NasView) -> NasView:
+    """Return a NAS whose answer is too old."""
+    return replace(view, streams=0, is_awaited=True)
 
 
 # ---- What the policies mean ----
@@ -56,6 +62,13 @@ def test_one_stream_waits_for_its_turn_where_all_drives_are_busy() -> None:
         ("most_free", [A, awaited(B)], None, ["b"]),
         ("most_free", [awaited(A), awaited(B)], None, ["a", "b"]),
         ("most_free", [A, replace(awaited(B), active=4)], "a", []),
+        ("most_free", [A, expected(B)], None, ["b"]),
+        ("most_free", [expected(A), B], "b", []),
+        ("most_free", [expected(A), replace(B, plots=10)], None, ["a"]),
+        ("most_free", [expected(A), expected(B)], None, ["b"]),
+        ("most_free", [expected(A), awaited(B)], None, ["b", "a"]),
+        ("most_free", [replace(expected(A), plots=0), replace(expected(B), plots=0)], None, ["a", "b"]),
+        ("most_free", [expected(A), replace(B, streams=0)], None, ["a"]),
         ("in_order", [A, awaited(B)], "a", []),
         ("in_order", [awaited(A), B], None, ["a"]),
         ("in_order", [replace(A, plots=0), awaited(B)], None, ["b"]),
@@ -160,7 +173,7 @@ class ModelNas:
 
 @dataclass
 class ModelFarm:
-    """Plotters that ask all NAS at once, and send by answers that are as old as `lasts` when they are asked again."""
+    """Plotters that send by answers which are as old as `lasts` when they ask again."""
 
     seed: int
     rooms: list[int]
@@ -170,37 +183,61 @@ class ModelFarm:
     start_seconds: float = 2.0  # within so many seconds all begin
     between_seconds: float = 0.0
     lasts: float = 30.0
+    remembers: bool = False  # what the NAS said before anything was sent; False: they ask all of them at first
+    questions: int = 0
     sent: Counter[int] = field(default_factory=Counter)  # by NAS
 
     def run(self) -> Counter[int]:
         """Send all plots, and return how many each NAS got."""
         chance = random.Random(self.seed)
         nas = [ModelNas(room) for room in self.rooms]
-        answers: dict[int, list[Answer]] = {}
         starts = [chance.uniform(0, self.start_seconds) for _ in range(self.plotters)]
+        known = [[self._ask(each, plotter, 0.0) for each in nas] for plotter in range(self.plotters)]
         begins = [
             (start + number * (0.05 + self.between_seconds * chance.uniform(0.5, 1.5)), plotter, number)
             for plotter, start in enumerate(starts)
             for number in range(self.plots)
         ]
         for now, plotter, number in sorted(begins):
-            known = answers.get(plotter)
-            if known is None or not known[0].holds(SIZE, now - self.lasts):
-                known = answers[plotter] = [Answer(each.answer(plotter, 50), SIZE, now) for each in nas]
-            views = [self._view(index, known[index], each.arriving[plotter]) for index, each in enumerate(nas)]
-            host = next_nas(views, self.policy, lots(f"plotter {self.seed} {plotter}", f"plot {number}"))
-            assert host is not None
-            index = int(host)
-            known[index] = known[index].after_sending()
-            nas[index].room -= 1
-            nas[index].arriving[plotter] += 1
-            self.sent[index] += 1
+            if number == 0 and not self.remembers:
+                known[plotter] = [self._ask(each, plotter, now) for each in nas]
+            lot = lots(f"plotter {self.seed} {plotter}", f"plot {number}")
+            while (host := self._next(nas, known[plotter], plotter, now, lot)) is None:
+                pass
+            known[plotter][host] = known[plotter][host].after_sending()
+            nas[host].room -= 1
+            nas[host].arriving[plotter] += 1
+            self.sent[host] += 1
         return self.sent
 
-    def _view(self, index: int, answer: Answer, active: int) -> NasView:
+    def _next(self, nas: list[ModelNas], known: list[Answer], plotter: int, now: float, lot: Lot) -> int | None:
+        """Return the NAS for a plot; if answers are missing for that, hear them and return None."""
+        oldest = now - self.lasts
+        views = [self._view(index, known[index], each.arriving[plotter], oldest) for index, each in enumerate(nas)]
+        host = next_nas(views, self.policy, lot)
+        if host is not None:
+            return int(host)
+        asked = to_ask(views, self.policy, lot)
+        assert asked, "it waits for nothing"
+        self.questions += len(asked)
+        for each in asked:
+            known[int(each)] = self._ask(nas[int(each)], plotter, now)
+        return None
+
+    def _ask(self, nas: ModelNas, plotter: int, now: float) -> Answer:
+        return Answer(nas.answer(plotter, 50), SIZE, now)
+
+    def _view(self, index: int, answer: Answer, active: int, oldest: float) -> NasView:
         capacity = answer.capacity
         return NasView(
-            str(index), capacity.plots, capacity.streams, active, 4, -math.inf, capacity.arriving_bytes / SIZE
+            host=str(index),
+            plots=capacity.plots,
+            streams=capacity.streams,
+            active=active,
+            limit=8,
+            last_used=-math.inf,
+            arriving=capacity.arriving_bytes / SIZE,
+            is_awaited=not answer.holds(SIZE, oldest),
         )
 
 
@@ -221,6 +258,17 @@ def test_that_begin_in_the_same_moment_neither() -> None:
     fullest = [max(ModelFarm(seed, [20_000] * 20, start_seconds=0.0).run().values()) for seed in range(20)]
     assert sum(fullest) / len(fullest) <= 8
     assert max(fullest) <= 10
+
+
+def test_nor_do_those_that_remember_what_was_said_before() -> None:
+    """The answers of an hour ago say that all are equal: two are asked for each plot."""
+    fullest = []
+    for seed in range(20):
+        farm = ModelFarm(seed, [20_000] * 20, between_seconds=60.0, start_seconds=60.0, remembers=True)
+        farm.lasts = 1.0
+        fullest.append(max(farm.run().values()))
+        assert farm.questions < 80 * 4
+    assert max(fullest) <= 8, "twice the mean"
 
 
 def test_a_nas_with_far_more_room_gets_them_all() -> None:

@@ -40,7 +40,7 @@ from plotfarm.base.state import Room, State, Transfer, TransferOutcome
 from plotfarm.base.units import format_bytes
 from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.ledger import Entry, Status
-from plotfarm.chia.log_reader import Place, Read, read_new
+from plotfarm.chia.log_reader import Broken, Place, Read, read_new
 from plotfarm.drives.choose import Choice
 from plotfarm.drives.conditions import (
     health_conditions,
@@ -522,7 +522,9 @@ def trouble_with_coins(directory):
     chia = directory / "chia_wallet"
     shutil.copy("/bin/sleep", chia)
     process = subprocess.Popen([chia, "60"])
-    watch_log(log, ([], Read(Place(0, 0, ""), True, 0, frozenset())), config, teller, wallet_answers=False)
+    damaged = Broken(directory / "debug.log.1.gz", 17, "it is no gzip file")
+    read = Read(Place(0, 0, ""), True, 0, frozenset(), (damaged,))
+    watch_log(log, ([], read), config, teller, wallet_answers=False)
     process.kill()
     process.wait()
     told += [one.condition for one in AlertBook(state.database).standing().values()]
