@@ -20,6 +20,7 @@ from plotfarm.plots import formats
 from plotfarm.plots.names import escaped
 from plotfarm.reports import reasons
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
+from plotfarm.reports.listing import in_a_row
 
 UNKNOWN, NOT_THERE = "unknown", "n/a"
 NOT_READ = "its SMART data has not been read yet"
@@ -199,7 +200,8 @@ def left_out(drives: Sequence[DriveFacts]) -> str:
     by_reason: dict[str, list[str]] = {}
     for drive in drives:
         by_reason.setdefault(_reason(drive), []).append(escaped(drive.drive.name))
-    return f"not counted: {'; '.join(f'{names(who)} ({why})' for why, who in by_reason.items())}" if by_reason else ""
+    reasons_with_names = [f"{in_a_row(who)} ({why})" for why, who in by_reason.items()]
+    return f"not counted: {'; '.join(reasons_with_names)}" if by_reason else ""
 
 
 def testing(facts: FarmFacts) -> str:
@@ -222,7 +224,7 @@ def unread(facts: FarmFacts) -> list[tuple[str, str]]:
         shown = celsius(drive, facts.now)
         if drive.is_mounted and not shown.is_known:
             by_reason.setdefault(shown.why, []).append(escaped(drive.drive.name))
-    return [(why, names(who)) for why, who in by_reason.items()]
+    return [(why, in_a_row(who)) for why, who in by_reason.items()]
 
 
 def names(all_of_them: Iterable[str], most: int = _MOST_NAMES) -> str:
