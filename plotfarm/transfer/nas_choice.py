@@ -16,6 +16,7 @@ from plotfarm.transfer.messages import Capacity
 
 _ASKED_AHEAD = 4  # so many NAS are asked at once where the first that can take the plot gets it
 _FEW_PLOTS = 10  # a difference in room that is less than what a few plotters send in a moment
+_DRIFT = 0.05  # so much less room than is expected of a NAS that is not asked is as good
 _NEARLY = 0.1  # nor may NAS that count as equal differ by more than this share of the most room
 
 # host -> a number from 0 to 1, the lower the earlier it is drawn
@@ -137,6 +138,8 @@ def _drawn(candidates: Sequence[NasView], lot: Lot) -> list[NasView]:
     if not most:
         return able
     unseen = _FEW_PLOTS + sum(view.arriving for view in candidates)
+    if any(view.is_awaited and view.plots == most for view in able):
+        unseen = max(unseen, most * _DRIFT)  # or all would be asked whenever all have become fuller
     least = most - min(unseen, most * _NEARLY)
     nearly_equal = [view for view in able if view.plots >= least]
 

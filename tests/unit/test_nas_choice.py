@@ -153,6 +153,18 @@ def test_a_few_plots_of_room_make_no_difference(less: int, is_equal: bool) -> No
     assert (busy["b"] > 0) is (less <= 60), "what others bring may have gone elsewhere by now"
 
 
+@pytest.mark.parametrize(("less", "is_enough"), [(40, True), (60, False)])
+def test_when_all_have_become_fuller_not_all_are_asked(less: int, is_enough: bool) -> None:
+    views = [replace(expected(view), plots=1000) for view in equals()]
+    drawn = to_ask(views, "most_free", LOT)
+    assert len(drawn) == 2
+    answered = [
+        replace(view, plots=1000 - less, streams=5, is_awaited=False) if view.host in drawn else view for view in views
+    ]
+    assert (next_nas(answered, "most_free", LOT) in drawn) is is_enough
+    assert bool(to_ask(answered, "most_free", LOT)) is not is_enough
+
+
 def test_little_room_is_never_as_good_as_much() -> None:
     assert chosen([replace(A, plots=8), replace(B, plots=9)], draws=200) == {"b": 200}
     assert chosen([replace(A, plots=89, arriving=1e9), replace(B, plots=100)], draws=200) == {"b": 200}
