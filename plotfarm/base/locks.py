@@ -40,6 +40,18 @@ class LockBusy(PlotfarmError):
         super().__init__(f"{path.name} is held by {who}")
 
 
+class LockUnusable(PlotfarmError, OSError):
+    """The file of a lock cannot be opened or written: not permitted, read-only, or no room."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        OSError.__init__(self, error.errno, error.strerror, str(path))
+
+    def __str__(self) -> str:
+        """Say what to do about it."""
+        remedy = "let this user write there, make room there, or set [paths] locks"
+        return f"the lock {self.filename} cannot be used: {self.strerror}: {remedy}"
+
+
 class Lock:
     """One lock file. Use as a context manager, or `acquire` and `release`."""
 
@@ -49,14 +61,17 @@ class Lock:
         self._descriptor: int | None = None
 
     def acquire(self, wait: bool = False, limit_seconds: float | None = None, **content: Any) -> None:
-        """Take the lock and write who holds it; LockBusy if it is held and `wait` is false.
+        """Take the lock and write who holds it; LockBusy if it is held and `wait` is false; LockUnusable.
+
+        `content` is what others go by, such as the plot that comes: without room for that there is no lock. One that
+        only says that it is held does without, as on a system disk that is full.
 
         With `wait` LockTimeout if it is held for longer than `limit_seconds`; None: longer than any process may hold a
         lock that is waited for, which is told at the end of the run. LockRefused if other users could hold it. The
         descriptor is close-on-exec: a command started later does not keep the lock, a forked child that keeps the
         descriptor open does.
         """
-        descriptor = open_lock_file(self.path)
+        descriptor = self._open()
         try:
             self._take(descriptor, wait, limit_seconds)
         except BaseException:
@@ -71,7 +86,19 @@ class Lock:
             "host": socket.gethostname(),
             "since": time.time(),
         }
-        self.update(**content)
+        self._content |= content
+        try:
+            self._write()
+        except OSError as error:
+            if content:
+                self.release()
+                raise LockUnusable(self.path, error) from None
+
+    def _open(self) -> int:
+        try:
+            return open_lock_file(self.path)
+        except OSError as error:
+            raise LockUnusable(self.path, error) from None
 
     def _take(self, descriptor: int, wait: bool, limit_seconds: float | None) -> None:
         try:
@@ -89,11 +116,23 @@ class Lock:
             raise
 
     def update(self, **content: Any) -> None:
-        """Write more about the holder and its progress; readers may see it half written and shrug."""
+        """Write more about the holder and its progress; readers may see it half written and shrug.
+
+        Where there is no room, what was written before stays: a plot that is on its way is not ended for that.
+        """
         assert self._descriptor is not None, "update() of a lock that is not held"
         self._content |= content
+        try:
+            self._write()
+        except OSError as error:
+            _LOG.debug("%s cannot be written: %s", self.path, error.strerror)
+
+    def _write(self) -> None:
+        assert self._descriptor is not None
         data = json.dumps(self._content).encode()
-        os.pwrite(self._descriptor, data, 0)
+        left = data
+        while left:
+            left = left[os.pwrite(self._descriptor, left, len(data) - len(left)) :]
         os.ftruncate(self._descriptor, len(data))
 
     def release(self) -> None:
@@ -212,7 +251,10 @@ def file_system_of(path: Path) -> str:
 
 def refuse_network_directory(directory: Path) -> None:
     """Raise PlotfarmError if locks in `directory` would lie on another host."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise LockUnusable(directory, error) from None
     kind = file_system_of(directory)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise PlotfarmError(

@@ -8,7 +8,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from plotfarm.base.locks import Lock, LockBusy
+from plotfarm.base.locks import Lock, LockBusy, LockUnusable
 from plotfarm.transfer.addresses import HIGHEST_PORT, LOWEST_PORT
 from plotfarm.transfer.effects import Stopped
 from plotfarm.transfer.outcomes import Failure
@@ -21,6 +21,7 @@ def free_port(ports: range, address: str, lock_directory: Path) -> Iterator[tupl
     Both netcats set address reuse: a second listener on a port would start, and connections cross. So a
     port is taken by its lock file *and* seen free. Stopped with NO_PORT if none is left.
     """
+    problem = f"no port of {ports.start}-{ports.stop - 1} is free on {address}"
     allowed = [port for port in ports if LOWEST_PORT <= port <= HIGHEST_PORT]
     for port in random.sample(allowed, len(allowed)):  # a stranger cannot know where to wait
         lock = Lock(lock_directory / f"port-{port}.lock")
@@ -28,13 +29,16 @@ def free_port(ports: range, address: str, lock_directory: Path) -> Iterator[tupl
             lock.acquire()
         except LockBusy:
             continue
+        except LockUnusable as error:  # on a full disk those that are there already can be used
+            problem = str(error)
+            continue
         try:
             if is_free(port, address):
                 yield port, lock
                 return
         finally:
             lock.release()
-    raise Stopped(Failure.NO_PORT, f"no port of {ports.start}-{ports.stop - 1} is free on {address}")
+    raise Stopped(Failure.NO_PORT, problem)
 
 
 def is_free(port: int, address: str) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,13 +19,18 @@ from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.locks import (
     Lock,
     LockBusy,
+    LockUnusable,
     file_system_of,
     holder,
     is_alive,
     last_content,
     process_started,
     refuse_network_directory,
+    sole_run,
 )
+from plotfarm.transfer.effects import Stopped
+from plotfarm.transfer.outcomes import Failure
+from plotfarm.transfer.ports import free_port
 from testbed.mounts import mount_small, private_mounts, why_no_mounts
 from testbed.plots import CHECKOUT
 
@@ -158,7 +165,7 @@ def test_a_planted_link_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     (tmp_path / "a.lock").symlink_to(victim)
-    with pytest.raises(OSError, match="symbolic links"):
+    with pytest.raises(LockUnusable, match=r"symbolic links: let this user write there, .* or set \[paths\] locks"):
         Lock(tmp_path / "a.lock").acquire()
     assert victim.read_text() == "precious"
 
@@ -202,3 +209,63 @@ def test_a_process_whose_name_is_no_text_is_looked_at_all_the_same(tmp_path: Pat
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A directory on a file system without room, where one lock has been used before."""
+    if missing := why_no_mounts():
+        pytest.skip(missing)
+    with private_mounts():
+        place = tmp_path / "full"
+        place.mkdir()
+        mount_small(place, 2**20)
+        with Lock(place / "used.lock") as lock:
+            lock.update(plot="x.plot")
+        with open(place / "filler", "wb", buffering=0) as filler, contextlib.suppress(OSError):
+            while True:
+                filler.write(bytes(4096))
+        yield place
+
+
+@pytest.mark.root
+def test_a_lock_that_only_says_that_it_is_held_needs_no_room(full: Path) -> None:
+    with Lock(full / "new.lock"):
+        assert holder(full / "new.lock") == {}
+    with free_port(range(4040, 4140), "127.0.0.1", full):
+        pass
+
+
+@pytest.mark.root
+def test_without_room_for_what_others_go_by_there_is_no_lock(full: Path) -> None:
+    lock = Lock(full / "drive.lock")
+    with pytest.raises(LockUnusable, match=r"No space left on device: .*make room there"):
+        lock.acquire(plot="x.plot")
+    assert not lock.held
+    assert holder(full / "drive.lock") is None
+
+
+@pytest.mark.root
+def test_a_plot_that_is_on_its_way_is_not_ended_by_a_full_disk(full: Path) -> None:
+    lock = Lock(full / "used.lock")
+    lock.acquire(plot="y.plot")
+    lock.update(written_bytes=1, more="x" * 10_000)
+    assert lock.held
+    lock.release()
+
+
+@pytest.mark.root
+def test_a_directory_that_cannot_be_written_is_said_with_what_to_do(tmp_path: Path) -> None:
+    if missing := why_no_mounts():
+        pytest.skip(missing)
+    with private_mounts():
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(tmp_path)], check=True)
+        for path in (tmp_path, tmp_path / "locks"):
+            with pytest.raises(PlotfarmError, match="Read-only file system: let this user write there"):
+                sole_run(path / "script.lock")
+        with (
+            pytest.raises(Stopped, match="Read-only file system: let this user write there") as caught,
+            free_port(range(4040, 4140), "127.0.0.1", tmp_path),
+        ):
+            pass
+        assert caught.value.failure is Failure.NO_PORT
