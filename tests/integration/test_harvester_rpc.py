@@ -55,7 +55,7 @@ def write_log(farm: Farm, text: str) -> Path:
 def facts(farm: Farm) -> dict[str, object]:
     done = farm.drive_manager("-pr", "--json")
     assert (done.returncode, done.stderr) == (0, ""), done
-    found: dict[str, object] = json.loads(done.stdout)
+    found: dict[str, object] = json.loads(done.stdout)["data"]
     return found
 
 
