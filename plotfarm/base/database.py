@@ -16,7 +16,7 @@ from typing import Any
 
 from plotfarm.base.memory_trouble import NewerMemoryError, Trouble, note, trouble_of
 
-SCHEMA_VERSION = 4  # how many entries `base/history.py` has
+SCHEMA_VERSION = 5  # how many entries `base/history.py` has
 
 _LOG = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0

@@ -149,9 +149,25 @@ CREATE TABLE wallet_balance (
 CREATE TABLE farming (log TEXT PRIMARY KEY, plots INTEGER NOT NULL, bytes INTEGER, said REAL NOT NULL);
 """
 
+# What lay in each directory is kept in one row instead of one for each plot: what was known of headers is read anew.
+# `drive_readings`: what drives answered last; identities, and what they answered, may hold bytes that are no text.
+_COMPACT_COUNTS = """
+DROP TABLE plot_headers;
+ALTER TABLE counted_drives ADD COLUMN counts TEXT NOT NULL DEFAULT '';
+CREATE TABLE counted_directories (
+    drive INTEGER NOT NULL, path BLOB NOT NULL, signature TEXT NOT NULL, gone_through REAL NOT NULL,
+    facts TEXT NOT NULL, headers BLOB NOT NULL, PRIMARY KEY (drive, path)
+);
+CREATE TABLE drive_readings (
+    identity BLOB PRIMARY KEY, mountpoint BLOB NOT NULL, device_number INTEGER NOT NULL, boot TEXT NOT NULL,
+    since_boot REAL NOT NULL, time REAL NOT NULL, facts TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
     Migration("what else a disk says and counts", _HEALTH_DETAILS),
     Migration("what the wallet holds and what Chia farms, and when that was said", _SAID_WHEN),
+    Migration("plots are counted by directory, and what drives answered is remembered", _COMPACT_COUNTS),
 )

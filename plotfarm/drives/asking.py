@@ -12,6 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from plotfarm.base.disk_error import DiskError
+from plotfarm.drives.counted import CountedDirectory
+from plotfarm.drives.effort import Effort, OutOfTimeError
 from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable
 from plotfarm.drives.mount_identity import mount_identity
 from plotfarm.drives.mount_table import Mount, mount_of
@@ -46,6 +48,20 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
         return _problem(why_of_error(error))
     except DiskError as error:
         return _problem(why_of_error(OSError(error.number, "")))
+    finally:
+        os.close(directory)
+
+
+def ask_for_names(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> dict[str, Any]:
+    """Return which plots of these names lie on a drive, in the same form, and nothing else of it."""
+    try:
+        directory = open_mounted(drive, table)
+    except DriveUnusable as error:
+        return _problem(error.why)
+    try:
+        return {"found": _look_for(names, directory)}
+    except OSError as error:
+        return _problem(why_of_error(error))
     finally:
         os.close(directory)
 
@@ -87,10 +103,17 @@ def _look_for(names: Collection[str], directory: int) -> dict[str, int]:
 
 
 def ask_for_plots(
-    drive: Drive, known: Mapping[int, int], elsewhere: Collection[str], table: Sequence[Mount], until: float
+    drive: Drive,
+    known: Mapping[str, CountedDirectory],
+    elsewhere: Collection[str],
+    table: Sequence[Mount],
+    effort: Effort,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the counts of drives.counting, or why there are none as `uncounted`."""
-    from plotfarm.drives.counting import OutOfTimeError, count_plots  # only where plots are counted
+    """Yield what drives.counting finds, as JSON can carry it: `directory`, `count` with `gone`, or `uncounted`.
+
+    A later count replaces an earlier one.
+    """
+    from plotfarm.drives.counting import count_plots  # only where plots are counted
 
     try:
         directory = open_mounted(drive, table)
@@ -99,11 +122,15 @@ def ask_for_plots(
         return
     counted = False
     try:
-        for count in count_plots(directory, drive.mountpoint, known, elsewhere, until):
-            yield count
-            counted = True
+        for news in count_plots(directory, drive.mountpoint, known, elsewhere, effort):
+            if isinstance(news, CountedDirectory):
+                yield {"directory": news.to_json()}
+            else:
+                counted = True
+                yield {"count": asdict(news)}
     except OutOfTimeError:
-        yield _uncounted(Why(Reason.NOT_COUNTED_IN_TIME))
+        if not counted:
+            yield _uncounted(Why(Reason.NOT_COUNTED_IN_TIME))
     except OSError as error:
         if not counted:
             yield _uncounted(why_of_error(error))

@@ -65,6 +65,7 @@ class Reading:
     uncounted: Why | None = None  # why there are no counts although they were asked for
     plots: int = 0  # in all plot files together: a .gplot may hold many
     plot_bytes: int = 0  # of all plot files
+    counted: float = 0.0  # Unix time of the counts, if they are of an earlier look
     headers_missing: int = 0  # files counted by their names: header unreadable, or not read yet (the next run does)
 
     @property

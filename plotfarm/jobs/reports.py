@@ -12,6 +12,7 @@ from plotfarm.base.locks import refuse_network_directory
 from plotfarm.base.state import Daily, State
 from plotfarm.base.units import DAY_SECONDS, format_duration
 from plotfarm.drives.inventory import Inventory
+from plotfarm.drives.probe import Counting
 from plotfarm.jobs.drive_checks import standing
 from plotfarm.jobs.drive_health import read_drives
 from plotfarm.jobs.farm_facts import gather
@@ -105,7 +106,7 @@ def update_daily(config: Config, as_json: bool = False) -> int:
 
 def _count(config: Config, state: State) -> Stock:
     refuse_network_directory(config.paths.locks)
-    return take_stock(config, state, Inventory(state.database))
+    return take_stock(config, state, Counting(Inventory(state.database)))
 
 
 def _all_facts(config: Config, state: State) -> FarmFacts:
