@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from plotfarm.drives.reasons import Reason, Why
 _FSTAB = Path("/etc/fstab")
 _CHECKOUT = Path(__file__).resolve().parents[2]
 _DEVICE_NAMES = Path("/dev/disk")
+_NUMBER = re.compile("([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,12 @@ def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, s
 
 def natural_order() -> Callable[[Drive], Any]:
     """Return the sorting key of drives: drive2 before drive10, wherever they are mounted."""
-    from natsort import natsort_keygen  # takes 45 ms: only where drives are sorted
+    return lambda drive: (_natural(drive.name), _natural(drive.mountpoint))
 
-    key = natsort_keygen()
-    return lambda drive: key((drive.name, drive.mountpoint))
+
+def _natural(text: str) -> list[str | int]:
+    """Return a text as words and numbers in turn, the first a word, so that texts compare by what the numbers mean."""
+    return [int(part) if index % 2 else part for index, part in enumerate(_NUMBER.split(text))]
 
 
 def sort_out(

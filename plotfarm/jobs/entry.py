@@ -10,7 +10,6 @@ import system_logging
 from plotfarm.base.config.loader import find_config, load
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
-from plotfarm.base.memory_trouble import Trouble, met
 from plotfarm.plots.names import allow_suffixes
 
 _LOG = logging.getLogger(__name__)
@@ -65,6 +64,8 @@ def run(
 
 def _say_what_is_missing(script: str) -> None:
     """Tell the person who looks that this run knew nothing of the past; a later version's file was told of already."""
+    from plotfarm.base.memory_trouble import Trouble, met  # with SQLite, which not everything here needs at once
+
     for one in met():
         if one.trouble is not Trouble.NEWER:
             print(  # noqa: T201
