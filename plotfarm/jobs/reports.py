@@ -19,6 +19,7 @@ from plotfarm.jobs.farm_facts import gather
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller, on_its_way
+from plotfarm.reports import count_progress
 from plotfarm.reports import plot_report as plot_words
 from plotfarm.reports import temperatures as temperature_words
 from plotfarm.reports.explain import wants_colour
@@ -106,7 +107,8 @@ def update_daily(config: Config, as_json: bool = False) -> int:
 
 def _count(config: Config, state: State) -> Stock:
     refuse_network_directory(config.paths.locks)
-    return take_stock(config, state, Counting(Inventory(state.database)))
+    with count_progress.shown() as show:
+        return take_stock(config, state, Counting(Inventory(state.database), on_progress=show))
 
 
 def _all_facts(config: Config, state: State) -> FarmFacts:
