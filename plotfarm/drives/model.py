@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -115,6 +116,7 @@ def has_uuid(identity: str) -> bool:
     return identity.startswith("uuid:")
 
 
+@functools.lru_cache(maxsize=4096)  # a session looks for the locks of hundreds of drives again and again
 def lock_name(purpose: str, identity: str) -> str:
     """Return the file name of a drive's lock: the identity with everything unusual escaped."""
     safe = quote(os.fsencode(identity), safe="")

@@ -54,7 +54,7 @@ def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, s
     drives += [_directory(path, table) for path in settings.directories]
     listed = _listed_in_fstab()
     read_only = {drive.mountpoint for drive in listed if drive.is_meant_read_only}
-    drives = [replace(drive, is_meant_read_only=drive.mountpoint in read_only) for drive in drives]
+    drives = [replace(each, is_meant_read_only=True) if each.mountpoint in read_only else each for each in drives]
     missing = not_mounted(
         [*drives, *(verdict.drive for verdict in passed_over)],
         expected=[*_expected(settings, known or {}, listed), *([Drive(current, "", "", 0, "")] if current else [])],

@@ -137,4 +137,4 @@ def _merged(now: Reading, before: Reading, believed: Collection[str]) -> Reading
     """Return what a drive says now, with what is still believed of what it said before."""
     if now.drive.identity not in believed or (now.problem is not None and now.was_asked):
         return now
-    return replace(before, found=now.found) if now.was_asked else before
+    return replace(before, found=now.found) if now.found else before

@@ -113,7 +113,7 @@ class DriveStorage:
         )
         # A part that is alive is written to, also by another checkout, whose locks are elsewhere.
         written = {reading.drive.identity for reading in view.readings if any(part.is_alive for part in reading.parts)}
-        return [replace(verdict, busy=verdict.busy or verdict.drive.identity in written) for verdict in verdicts]
+        return [replace(each, busy=True) if each.drive.identity in written else each for each in verdicts]
 
     def capacity(self, size: int) -> Capacity:
         """Tell how many plots of a size fit on the drives, how many may arrive now, and why if none."""
