@@ -98,7 +98,6 @@ class DriveLooks:
     def capacities(self, oldest_seconds: float = OLDEST_SECONDS) -> View:
         """Return the drives with the room and the parts that are known; what is not known is asked now."""
         view = self.remembered(oldest_seconds)
-        _LOG.debug("Known of %d of %d drives without asking", len(view.believed), len(view.readings))
         return self._asked(view, [], view.believed, frozenset())
 
     def of_plot(self, view: View, name: str, candidates: Collection[str]) -> View:
@@ -123,6 +122,8 @@ class DriveLooks:
             only_names=only_names,
         )
         believed = leave_out | only_names
+        fully = len(drives) - len(left_alone | believed)
+        _LOG.debug("Asked %d of %d drives for everything, and %d for names", fully, len(drives), len(only_names))
         merged = [_merged(now, before, believed) for now, before in zip(readings, view.readings, strict=True)]
         news = [
             now
