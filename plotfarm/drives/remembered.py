@@ -21,6 +21,7 @@ from plotfarm.drives.mount_identity import boot_id
 
 _KEPT = ("total_bytes", "free_bytes", "mount", "disk")
 _MOST_DRIVES = 2000
+_UNKNOWN = ("unknown", 0)  # kind and k of plots that were counted when these were not remembered
 
 
 @dataclass(frozen=True)
@@ -107,10 +108,10 @@ def as_last_known(readings: Sequence[Reading], left_alone: Collection[Drive], da
 def _as_last_known(reading: Reading, last: Reading | None, count: LastCount | None) -> Reading:
     if last is not None:
         reading = replace(reading, total_bytes=last.total_bytes, free_bytes=last.free_bytes, disk=last.disk)
-    if count is not None:
-        plots = sum((count.counts or {}).values())
-        reading = replace(reading, counts=count.counts, plot_bytes=count.bytes, plots=plots, counted=count.time)
-    return reading
+    if count is None:
+        return replace(reading, uncounted=reading.problem)
+    counts = count.counts if count.counts is not None else {_UNKNOWN: count.plots}
+    return replace(reading, counts=counts, plot_bytes=count.bytes, plots=count.plots, counted=count.time)
 
 
 def _facts(reading: Reading) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,14 +12,17 @@ import pytest
 
 from plotfarm.base.config.sections import Config, Drives, Paths, Receiving
 from plotfarm.base.state import State
+from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.model import MARKER, Drive, Reading
 from plotfarm.drives.offlined import take_offline
-from plotfarm.drives.probe import probe
+from plotfarm.drives.probe import Counting, probe
 from plotfarm.drives.reservations import Reservations
 from plotfarm.drives.sessions import Sessions
 from plotfarm.jobs import drive_looks, stock
 from plotfarm.jobs.drive_storage import DriveStorage
+from plotfarm.jobs.farm_facts import gather
 from plotfarm.plots.parts import PartFacts, lock_part, part_name, write_facts
+from plotfarm.reports.values import farm_values
 from plotfarm.transfer.effects import RefusedPlacement, ReservedPlacement, StoredPlacement
 from plotfarm.transfer.messages import Offer
 from plotfarm.transfer.outcomes import Refusal
@@ -192,6 +196,30 @@ def test_an_offlined_drive_is_never_touched(nas: Nas) -> None:
     taken = stock.take_stock(nas.config, nas.state)
     reading = taken.readings[nas.drive(4).identity]
     assert not reading.was_asked and reading.total_bytes > 0, "its size is the last one that is known"
+
+
+def test_reports_tell_what_an_offlined_drive_held_last(nas: Nas) -> None:
+    (nas.places[3] / "plot-k32-a.plot").write_bytes(b"x" * 1000)
+    count = Counting(Inventory(nas.state.database))
+    before = time.time()
+    stock.take_stock(nas.config, nas.state, count)
+    take_offline(nas.config.paths.state, nas.config.paths.locks, nas.drive(4), 0.0)
+    (nas.places[3] / "plot-k32-b.plot").write_bytes(b"x" * 1000)
+    taken = stock.take_stock(nas.config, nas.state, count)
+    reading = taken.readings[nas.drive(4).identity]
+    assert (reading.counts, reading.plot_bytes, reading.was_asked) == ({("unknown", 32): 1}, 1000, False)
+    assert before <= reading.counted <= time.time()
+    said = farm_values(gather(nas.config, nas.state, taken, {})).plots
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(reading.counted))
+    assert (said.text, said.why) == ("1", f"offlined drives are not asked: plots of drive4 as of {when}")
+
+
+def test_of_an_offlined_drive_that_was_never_counted_nothing_is_told(nas: Nas) -> None:
+    take_offline(nas.config.paths.state, nas.config.paths.locks, nas.drive(4), 0.0)
+    taken = stock.take_stock(nas.config, nas.state, Counting(Inventory(nas.state.database)))
+    reading = taken.readings[nas.drive(4).identity]
+    assert (reading.counts, reading.total_bytes) == (None, 0)
+    assert farm_values(gather(nas.config, nas.state, taken, {})).plots.why == "not counted: drive4 (offlined)"
 
 
 # ---- Placing a plot ---------------------------------------------------------------------------------
