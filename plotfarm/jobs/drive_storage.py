@@ -11,17 +11,18 @@ from dataclasses import dataclass, replace
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.locks import Lock, LockBusy
-from plotfarm.base.state import Room, State, Transfer, TransferOutcome
+from plotfarm.base.state import Room, State, TransferOutcome
 from plotfarm.base.units import format_bytes
 from plotfarm.drives.choose import in_order, judge, room_in_all
 from plotfarm.drives.model import NO_FILE, Arrival, Drive, Verdict
 from plotfarm.drives.mounts import Survey
 from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.drives.opening import is_still_mounted, open_mounted
-from plotfarm.drives.quarantine import Quarantine, QuarantineReason
+from plotfarm.drives.quarantine import Quarantine
 from plotfarm.drives.reservations import Reservations
 from plotfarm.drives.sessions import Session
 from plotfarm.jobs.arrival_limits import ArrivalLimits
+from plotfarm.jobs.arrival_records import ArrivalRecords, identity_of
 from plotfarm.jobs.drive_looks import DriveLooks, View
 from plotfarm.jobs.fitness import unfit_drives
 from plotfarm.jobs.stale_parts import remove_parts
@@ -31,21 +32,14 @@ from plotfarm.plots.parts import FoundPart, PartFacts, new_arrival_id, parse_par
 from plotfarm.reports import reasons
 from plotfarm.transfer.disk import Site
 from plotfarm.transfer.effects import (
-    NotPublished,
-    Placement,
-    Publishing,
-    QuarantineDrive,
     RecordEffect,
-    RecordFailed,
-    RecordStored,
     RefusedPlacement,
     RemoveOtherParts,
     ReservedPlacement,
     StoredPlacement,
 )
-from plotfarm.transfer.hashing import plot_hash
 from plotfarm.transfer.messages import Capacity, Offer, text
-from plotfarm.transfer.outcomes import Failure, How, Refusal
+from plotfarm.transfer.outcomes import Refusal
 from plotfarm.transfer.storage import Assignment
 
 _LOG = logging.getLogger(__name__)
@@ -53,12 +47,6 @@ _CANDIDATES = (
     8  # drives that are asked at first for a plot: one that is free by its lock and has room is mostly the first
 )
 _RENEW_SECONDS = 30.0  # a drive may also become usable without an arrival that ends
-_MAY_BE_STORED = (Failure.OUTCOME_UNKNOWN, Failure.HANGS, Failure.INTERNAL)  # after it was noted
-_REASONS = {
-    Failure.IO_ERROR: QuarantineReason.IO_ERROR,
-    Failure.HOLES: QuarantineReason.HOLES,
-    Failure.SAMPLE_DIFFERED: QuarantineReason.SAMPLE_DIFFERED,
-}
 
 
 @dataclass(frozen=True)
@@ -94,7 +82,7 @@ class DriveStorage:
         self._view: View | None = None  # of that
         self._could: frozenset[str] = frozenset()  # drives that could take it if nobody else had them, by identity
         self._waiting: _Waiting | None = None  # while the offer waits
-        self._noted: set[tuple[str, str]] = set()  # plot and drive of attempts that noted that they publish
+        self._records = ArrivalRecords(state, plotter, self._limits, self._looks)
         self.welcome = self._limits.welcome
         self.is_waiting = self._limits.is_waiting
         self.changes = self._limits.changes
@@ -373,75 +361,16 @@ class DriveStorage:
     def must_yield(self, assignment: Assignment) -> bool:
         """Tell whether this arrival has to make room for a plotter that has waited for its share."""
         with self._reservations.mutex():
-            return self._limits.must_yield(_identity(assignment.placement), self._reservations.arrivals())
+            return self._limits.must_yield(identity_of(assignment.placement), self._reservations.arrivals())
 
     # ---- The records ----
 
     def record(self, effect: RecordEffect, offer: Offer, assignment: Assignment, seconds: float) -> None:
         """Remember, or do, what an effect says of an offer that has this assignment, so long after it was made."""
-        identity = _identity(assignment.placement)
-        match effect:
-            case Publishing():
-                if assignment.lock is not None:
-                    assignment.lock.update(publishing=True)
-                self._state.note_publishing(offer.name, identity)
-                self._noted.add((offer.name, identity))
-
-            case NotPublished():
-                self._end_publishing(offer.name, identity)
-
-            case QuarantineDrive():
-                drive = self._looks.drives[identity]
-                _LOG.error("Drive %s goes into quarantine: %s: %s", drive.name, effect.failure.value, effect.call)
-                self._looks.refused.add(identity)
-                reason = _REASONS[effect.failure]
-                self._quarantine.add(drive, reason, call=effect.call, errno=effect.number, plot=offer.name)
-
-            case RecordStored():
-                _LOG.info("Stored: %s (%s)", effect.path, effect.how)
-                if effect.how is How.STORED:
-                    self._limits.is_granted()
-                    self._state.count_received(self._plotter, offer.size)
-                ended = replace(self._transfer(offer, seconds), outcome=TransferOutcome(effect.how), target=effect.path)
-                if effect.segments:  # none if it only got another name
-                    ended = replace(ended, digest=plot_hash(effect.segments), segments=" ".join(effect.segments))
-                self._state.record_transfer(ended)
-                self._end_publishing(offer.name, identity)
-
-            case RecordFailed():
-                _LOG.error("Failed: %s: %s", offer.name, effect.detail)
-                # A note of an earlier attempt stays: this one may have failed because the drive is away.
-                if (offer.name, identity) in self._noted and effect.failure not in _MAY_BE_STORED:
-                    self._end_publishing(offer.name, identity)
-                self._noted.discard((offer.name, identity))
-                ended = self._transfer(offer, seconds)
-                ended = replace(ended, reason=effect.failure.value, detail=text(effect.detail))
-                self._state.record_transfer(ended)
-
-            case RemoveOtherParts():
-                self._remove_other_parts(effect.plot)
-
-    def _end_publishing(self, plot: str, identity: str) -> None:
-        """Forget that the plot may be on the drive: how that ended is known."""
-        self._state.forget_publishing(plot, identity)
-        self._noted.discard((plot, identity))
-
-    def _transfer(self, offer: Offer, seconds: float) -> Transfer:
-        """Return what is known of a transfer that has just ended, however it did."""
-        return Transfer(
-            finished=time.time(),
-            plot=offer.name,
-            kind=offer.format,
-            source=offer.plot_directory,
-            target="",
-            plotter=self._plotter,
-            bytes=offer.size,
-            seconds=seconds,
-            digest="",
-            segments="",
-            outcome=TransferOutcome.FAILED,
-            k=offer.k or 0,
-        )
+        if isinstance(effect, RemoveOtherParts):
+            self._remove_other_parts(effect.plot)
+        else:
+            self._records.record(effect, offer, assignment, seconds)
 
     def _remove_other_parts(self, plot: str) -> None:
         """Remove what interrupted arrivals of this plot, from this plotter, have left on the drives."""
@@ -471,11 +400,6 @@ def _places_without(name: str, view: View) -> set[str]:
 
 def _refused(refusal: Refusal, detail: str) -> Assignment:
     return Assignment(RefusedPlacement(refusal, detail))
-
-
-def _identity(placement: Placement) -> str:
-    assert not isinstance(placement, RefusedPlacement)
-    return placement.identity
 
 
 def _site(drive: Drive) -> Site:
