@@ -107,6 +107,9 @@ class DriveStorage:
         """Tell how many plots of a size fit on the drives, how many may arrive now, and why if none."""
         view = self._looks.capacities()
         verdicts = self._judge(view, size)
+        if view.believed and not any(verdict.usable for verdict in verdicts):
+            view = self._looks.capacities(0.0)  # somebody may have made room: nobody is turned away by memory
+            verdicts = self._judge(view, size)
         usable = [verdict for verdict in verdicts if verdict.usable]
         resumable = self._resumable_drives(size, verdicts, view)
         free = sum(not verdict.busy for verdict in usable) + len(resumable)
@@ -161,6 +164,8 @@ class DriveStorage:
         assignment = self._place_on(offer, memory, candidates[:_CANDIDATES], excluded)
         if assignment is None and len(candidates) > _CANDIDATES:
             assignment = self._place_on(offer, memory, candidates, excluded)
+        if assignment is None and not self._could:  # nobody is turned away by memory
+            assignment = self._place_on(offer, memory, list(memory.believed), excluded)
         assert self._view is not None
         return assignment or self._refuse(offer, self._view, excluded)
 
@@ -197,7 +202,7 @@ class DriveStorage:
             with Lock(self._config.paths.locks / "renew.lock"):
                 view = self._looks.capacities(_RENEW_SECONDS)
         except LockBusy:  # another session that waits asks the drives just now
-            view = self._looks.remembered()
+            return waiting.drives
         verdicts = self._judge(view, offer.size)
         could = {each.drive.identity for each in verdicts if each.usable} - waiting.excluded
         return frozenset(could | self._resumable_drives(offer.size, verdicts, view))

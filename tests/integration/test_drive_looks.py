@@ -148,6 +148,16 @@ def test_what_is_too_old_is_asked_and_then_known(nas: Nas) -> None:
     assert nas.asked == [names(range(1, 13)), set()]
 
 
+def test_nobody_is_turned_away_by_memory(nas: Nas) -> None:
+    larger = 10**18  # than any drive
+    nas.look()
+    assert nas.session().capacity(larger).plots == 0
+    assert nas.asked == [set(), names(range(1, 13))]
+    nas.forget_questions()
+    assert refusal(nas.session().place(offer(size=larger), frozenset())) is Refusal.NO_DRIVE
+    assert nas.asked == [set(), names(range(1, 13))]
+
+
 def test_what_is_of_another_start_of_the_host_is_not_known(nas: Nas) -> None:
     nas.look()
     nas.state.database.write("UPDATE drive_readings SET boot = 'another'")
