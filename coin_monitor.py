@@ -15,6 +15,7 @@ from pathlib import Path  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from plotfarm import __version__  # noqa: E402
+from plotfarm.reports.arguments import Parser  # noqa: E402
 
 if TYPE_CHECKING:
     from plotfarm.base.config.sections import Config
@@ -39,19 +40,20 @@ lines for cron:
   *  *  * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/coin_monitor.py
   05 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/coin_monitor.py --summary >/dev/null
 
+Every script of this host looks at when the others ran last by cron, and an alert tells of one that has stopped. If
+this one is not used here any more: intervals = coin_monitor: 0 in [watch] of plot_manager_config.
+
 exit status: 0 all is well, 1 the log cannot be read (said in coin_monitor.log), 2 wrong arguments or configuration"""
 
 
 def main() -> int:
     """Read the arguments and run the job; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="coin_monitor.py", description=_ABOUT, epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    parser = Parser("coin_monitor.py", _ABOUT, _EXAMPLES)
     add = parser.add_argument
     add("-v", "--version", action="version", version=f"%(prog)s {__version__}")
     add("--config", metavar="FILE", help="the configuration to use")
-    add("--json", action="store_true", help="with --report: the same facts as JSON")
+    add("--json", action="store_true", help="with --report, --summary or --test_notifications: the same as JSON")
+    add("--wide", action="store_true", help="with --report: all of it, whatever the width of the terminal")
     add(
         "--since", metavar="DATE", type=date.fromisoformat, help="with --report or --csv: from this day on (2026-01-31)"
     )
@@ -63,8 +65,10 @@ def main() -> int:
     add("--summary", action="store_true", help="send the summary of the day, and print it")
     add("--test_notifications", action="store_true", help="send a test by each way that is set up")
     arguments = parser.parse_args()
-    if arguments.json and not arguments.report:
+    if arguments.json and not (arguments.report or arguments.summary or arguments.test_notifications):
         parser.error("--json says how a report is written: give --report --json")
+    if arguments.wide and not arguments.report:
+        parser.error("--wide says how the report is written: give --report --wide")
     if arguments.since and not (arguments.report or arguments.csv):
         parser.error("--since says what a report is about: give --report or --csv")
 
@@ -84,12 +88,14 @@ def job_for(arguments: argparse.Namespace) -> "Callable[[Config], int]":
         from plotfarm.jobs import coin_reports
 
         if arguments.summary:
-            return coin_reports.summary
-        return partial(coin_reports.report, since=arguments.since, as_json=arguments.json, csv=arguments.csv)
+            return partial(coin_reports.summary, as_json=arguments.json)
+        form = {"as_json": arguments.json, "wide": arguments.wide}
+        return partial(coin_reports.report, since=arguments.since, csv=arguments.csv, **form)
     if arguments.test_notifications:
         from plotfarm.jobs import try_channels
+        from plotfarm.reports.envelope import Role
 
-        return try_channels.run
+        return partial(try_channels.run, as_json=arguments.json, role=Role.FARMER)
     from plotfarm.jobs import watch_coins
 
     return partial(watch_coins.watch, test_log=arguments.log, tell_past=arguments.tell_past)

@@ -13,6 +13,7 @@ from functools import partial  # noqa: E402
 from typing import TYPE_CHECKING  # noqa: E402
 
 from plotfarm import __version__  # noqa: E402
+from plotfarm.reports.arguments import Parser  # noqa: E402
 
 if TYPE_CHECKING:
     from plotfarm.base.config.sections import Config
@@ -28,6 +29,7 @@ examples:
   ./drive_manager.py                      choose the plot drive (normal mode)
   ./drive_manager.py -pr                  how many plots there are, and when the drives are full
   ./drive_manager.py -ct --json           temperatures and health of all drives, as JSON
+  ./drive_manager.py -ct --wide           all columns, whatever the width of the terminal
   ./drive_manager.py -off drive6          no more plots to drive6 (also: a mountpoint, device or serial number)
   ./drive_manager.py --status --watch     what is arriving just now, and how fast
   ./drive_manager.py --explain            why each drive is taken or passed over; changes nothing
@@ -38,9 +40,13 @@ lines for cron:
   01 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/drive_manager.py -ud >/dev/null 2>&1
   02 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/drive_manager.py -dr >/dev/null 2>&1
 
+Every script of this host looks at when the others ran last by cron, and an alert tells of one that has stopped. If
+this one is not used here any more: intervals = drive_manager: 0 in [watch] of plot_manager_config.
+
 exit status: 0 all is well, 1 something is not (said on stderr and in the log), 2 wrong arguments or configuration
 """
 _WITH_JSON = ("explain", "status", "plot_report", "check_temps", "daily_report", "update_daily", "test_notifications")
+_WITH_WIDE = ("explain", "status", "plot_report", "check_temps", "daily_report")
 
 
 def main() -> int:
@@ -51,6 +57,8 @@ def main() -> int:
         return print_help(parser, online, arguments.config)
     if arguments.json and not any(getattr(arguments, report) for report in _WITH_JSON):
         parser.error("--json says how a report is written: give one, such as -pr --json")
+    if arguments.wide and not any(getattr(arguments, report) for report in _WITH_WIDE):
+        parser.error("--wide says how a report is written: give one, such as -ct --wide")
     if arguments.watch and not arguments.status:
         parser.error("--watch shows the status live: give --status --watch")
     if arguments.html and not arguments.daily_report:
@@ -65,18 +73,13 @@ def main() -> int:
 
 def new_parser() -> tuple[argparse.ArgumentParser, argparse.Action]:
     """Return the parser, and its option -on, which the help shows only while a drive is offline."""
-    parser = argparse.ArgumentParser(
-        prog="drive_manager.py",
-        description=_ABOUT,
-        epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        add_help=False,
-    )
+    parser = Parser("drive_manager.py", _ABOUT, _EXAMPLES, add_help=False)
     add = parser.add_argument
     add("-h", "--help", action="store_true", help="show this text, with the drives that are offline, and exit")
     add("-v", "--version", action="version", version=f"drive_manager.py {__version__}")
     add("--config", metavar="FILE", help="the configuration to use instead of plot_manager_config")
     add("--json", action="store_true", help="with a report: the same facts as JSON")
+    add("--wide", action="store_true", help="with a report: all of it, whatever the width of the terminal")
     add("--watch", action="store_true", help="with --status: live, until Ctrl-C")
     add("--html", action="store_true", help="with -dr: print the HTML of the mail")
     add = parser.add_mutually_exclusive_group().add_argument
@@ -107,14 +110,15 @@ def print_help(parser: argparse.ArgumentParser, online: argparse.Action, config:
 def job_for(arguments: argparse.Namespace) -> "Callable[[Config], int]":
     """Return the job that the arguments ask for; only its own modules are imported."""
     as_json = arguments.json
+    form = {"as_json": as_json, "wide": arguments.wide}
     if arguments.plot_report or arguments.check_temps or arguments.daily_report or arguments.update_daily:
         from plotfarm.jobs import reports
 
         if arguments.daily_report:
-            return partial(reports.daily_report, as_json=as_json, as_html=arguments.html)
+            return partial(reports.daily_report, as_html=arguments.html, **form)
         if arguments.update_daily:
             return partial(reports.update_daily, as_json=as_json)
-        return partial(reports.temperature_report if arguments.check_temps else reports.plot_report, as_json=as_json)
+        return partial(reports.temperature_report if arguments.check_temps else reports.plot_report, **form)
     if arguments.offline_hdd is not None or arguments.online_hdd is not None:
         from plotfarm.jobs import offline
 
@@ -124,14 +128,14 @@ def job_for(arguments: argparse.Namespace) -> "Callable[[Config], int]":
     if arguments.status:
         from plotfarm.jobs import status
 
-        return partial(status.of_nas, as_json=as_json, watch=arguments.watch)
+        return partial(status.of_nas, watch=arguments.watch, **form)
     if arguments.test_notifications:
         from plotfarm.jobs import try_channels
 
         return partial(try_channels.run, as_json=as_json)
     from plotfarm.jobs import choose_drive
 
-    return partial(choose_drive.explain, json=as_json) if arguments.explain else choose_drive.choose_drive
+    return partial(choose_drive.explain, **form) if arguments.explain else choose_drive.choose_drive
 
 
 if __name__ == "__main__":

@@ -168,7 +168,7 @@ set_up() { # PACKAGE... -- LIST...
     exec 9<"$checkout"
     if ! flock -n 9; then
         say "Another install.sh is at work in $checkout: waiting for it ..."
-        flock 9
+        flock -w 3600 9 || fail "it is still at work after an hour: see who holds $checkout (fuser -v $checkout)"
     fi
     install_packages "${packages[@]}"
     make_venv "$@"

@@ -15,10 +15,28 @@ from types import TracebackType
 from typing import Any
 
 from plotfarm.base.config.sections import Config
+from plotfarm.base.private import make_private
 from plotfarm.base.text import one_line
 
 SETTINGS = Path(os.path.realpath(__file__)).parent / "logging.yaml"
 _TERMINAL = "terminal"  # the handler that only `debug = True` switches on
+_FILE = {"class": "system_logging.SharedRotatingFileHandler", "formatter": "line"}
+_WITHOUT_YAML = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {
+            "()": "system_logging.LineFormatter",
+            "fmt": "%(asctime)s - %(module)s:%(lineno)d - %(funcName)s: %(levelname)s %(message)s",
+        }
+    },
+    "handlers": {
+        "error_file": {**_FILE, "filename": "error.log", "level": "ERROR"},
+        "script_file": {**_FILE, "filename": "{script}.log", "level": "DEBUG"},
+        _TERMINAL: {"class": "logging.StreamHandler", "formatter": "line"},
+    },
+    "root": {"handlers": ["error_file", "script_file", _TERMINAL]},
+}
 
 
 def configure(script: str, config: Config, settings: Path = SETTINGS) -> None:
@@ -27,12 +45,20 @@ def configure(script: str, config: Config, settings: Path = SETTINGS) -> None:
     Never fails: without usable log files there is one line on stderr, and warnings go there too.
     """
     try:
-        logging.config.dictConfig(_prepared(_read_yaml(settings), script, config))
+        logging.config.dictConfig(_prepared(_settings(settings), script, config))
     except Exception as error:  # whatever stands in logging.yaml or on the disk, plots have to move
         print(f"{script}: {_explained(error, settings, config)}; logging to stderr", file=sys.stderr)  # noqa: T201
         handler = logging.StreamHandler()
         handler.setFormatter(LineFormatter("%(levelname)s %(message)s"))
         logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+
+
+def _settings(path: Path) -> Any:
+    """Return what stands in `logging.yaml`; the most important of it where nothing can read YAML."""
+    try:
+        return _read_yaml(path)
+    except ImportError:  # the packages of this checkout are not installed: that has to be logged too
+        return _WITHOUT_YAML
 
 
 def _read_yaml(path: Path) -> Any:
@@ -97,7 +123,7 @@ class SharedRotatingFileHandler(logging.Handler):
         self.max_bytes = max_bytes
         self.backups = backups
         self._complained = False
-        Path(filename).parent.mkdir(parents=True, exist_ok=True)
+        Path(filename).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._descriptor = self._open()
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -123,7 +149,8 @@ class SharedRotatingFileHandler(logging.Handler):
         super().close()
 
     def _open(self) -> int:
-        return os.open(self.filename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        make_private(Path(self.filename))
+        return os.open(self.filename, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
 
     def _is_current(self) -> bool:
         if self._descriptor < 0:

@@ -33,7 +33,13 @@ from testbed.farm import Farm  # noqa: E402
 from testbed.mounts import private_mounts  # noqa: E402
 from testbed.plots import v1_name  # noqa: E402
 from testbed.slow_disk import QUEUE_REQUESTS, SEEK_SECONDS  # noqa: E402
-from testbed.slow_drives import SlowDrive, slow_drives, why_no_slow_drives, written_mb_per_second  # noqa: E402
+from testbed.slow_drives import (  # noqa: E402
+    SlowDrive,
+    slow_drives,
+    why_no_slow_drives,
+    why_no_throttled_drives,
+    written_mb_per_second,
+)
 
 _ABOUT = """\
 Lets plot_manager.py send plots of random bytes over loopback, from memory to plot drives, both ends on this machine,
@@ -44,6 +50,9 @@ The drives are XFS on loop devices, and under each is a process that plays the d
 reads and writes alike, first come first served, so many MB/s, and 8 ms more for a read from another place than where
 the one before ended. Writes need no seek. They are calibrated at the start of each run, and the tables are worth
 nothing if that fails. What the disks cost the processors is not counted as CPU, but it is taken from the same ones.
+
+With --disks throttled the kernel lets the loop devices take so many MB/s and no more: without seeks, without a queue
+of their own, and without a process for each, which with eight of them takes half of two processors.
 
 Meanwhile a harvester looks up a plot on one of all drives every 0.2 s, also where none arrives: eight reads of
 16 KiB, one after the other, past the page cache, in a file of 300 MB.
@@ -183,7 +192,14 @@ def bench(arguments: argparse.Namespace, drives: int, mb_per_second: float) -> I
             # The plots are one file with many names: what happens to a source that goes would happen to all.
             plotter_settings={"plotter.keep_source": "True"},
         )
-        with slow_drives(directory / "disks", farm.drives, _drive_bytes(arguments), mb_per_second) as slow, farm:
+        disks = slow_drives(
+            directory / "disks",
+            farm.drives,
+            _drive_bytes(arguments),
+            mb_per_second,
+            throttled=arguments.disks == "throttled",
+        )
+        with disks as slow, farm:
             yield Bench(farm, slow, original, plots)
 
 
@@ -215,7 +231,7 @@ def main() -> int:
     """Read the command line, measure, print."""
     arguments = _arguments()
     needed = max(arguments.drives, arguments.slower) * _drive_bytes(arguments)
-    problem = why_no_slow_drives()
+    problem = why_no_throttled_drives() if arguments.disks == "throttled" else why_no_slow_drives()
     if problem is None and shutil.disk_usage(arguments.directory).free < needed * 1.05:
         problem = f"{arguments.directory} has no room for {needed / 1e9:.0f} GB"
     if problem is not None:
@@ -231,13 +247,18 @@ def main() -> int:
         record.append({"calibration": calibration, "idle": idle, "cases": each})
     head = (
         f"{processor()}, load {load:.2f} before and {os.getloadavg()[0]:.2f} after; {arguments.plots} plots of "
-        f"{arguments.mb} MB for each drive, {arguments.rounds} rounds, disks of {QUEUE_REQUESTS} requests and "
-        f"{SEEK_SECONDS * 1000:g} ms a seek in {arguments.directory}"
+        f"{arguments.mb} MB for each drive, {arguments.rounds} rounds, {_disks(arguments)} in {arguments.directory}"
     )
     print(head, *parts, sep="\n\n")
     if arguments.json:
         arguments.json.write_text(json.dumps({"head": head, "parts": record}, indent=1) + "\n")
     return 0
+
+
+def _disks(arguments: argparse.Namespace) -> str:
+    if arguments.disks == "throttled":
+        return "throttled disks"
+    return f"disks of {QUEUE_REQUESTS} requests and {SEEK_SECONDS * 1000:g} ms a seek"
 
 
 def _arguments() -> argparse.Namespace:
@@ -246,6 +267,7 @@ def _arguments() -> argparse.Namespace:
     )
     number = parser.add_argument
     number("--drives", type=int, default=8, help="drives and streams (8)")
+    number("--disks", choices=("played", "throttled"), default="played", help="what makes them slow (played)")
     number("--mb-per-second", type=float, default=200.0, help="that each drive takes (200)")
     number("--plots", type=int, default=1, help="plots for each drive (1)")
     number("--mb", type=int, default=4000, help="size of each plot in MB, 10^6 bytes (4000)")

@@ -13,7 +13,8 @@ from pathlib import Path
 from testbed.farm import Farm
 
 _LONGEST_SECONDS = 3600.0
-_STORED = "SELECT plot, finished, seconds FROM transfers WHERE outcome = 'stored' AND finished >= ?"
+_COLUMNS = "SELECT name FROM pragma_table_info('transfers')"
+_STORED = "SELECT plot, finished, seconds FROM transfers WHERE {outcome} = 'stored' AND finished >= ?"
 # As a farm is configured by default; the testbed has settings of its own for quick tests.
 AS_SHIPPED: dict[str, object] = {
     "system_logging.log_level": "INFO",
@@ -69,7 +70,9 @@ def journey(farm: Farm, names: Sequence[str]) -> float:
     # Asked without the classes of this checkout: the database may be another version's, and stays as it is.
     database = sqlite3.connect(f"file:{database_file}?mode=ro", uri=True)
     with contextlib.closing(database):
-        stored = database.execute(_STORED, [since]).fetchall()
+        columns = {name for (name,) in database.execute(_COLUMNS)}
+        outcome = "outcome" if "outcome" in columns else "result"  # as the first versions called it
+        stored = database.execute(_STORED.format(outcome=outcome), [since]).fetchall()
     if {plot for plot, _, _ in stored} != set(names):
         raise SystemExit(f"{len(stored)} of {len(names)} plots stored: this proves nothing")
     began: float = min(finished - seconds for _, finished, seconds in stored)

@@ -1,27 +1,24 @@
-"""Make the pictures of the reports and mails in this directory, from the sample farm of the tests.
+"""Make the pictures of the mails in this directory, from the sample farm of the tests.
 
 It needs Chromium: PYTHONPATH=.:tests/unit .venv/bin/python docs/make_pictures.py
+The pictures of the reports are made by make_screens.py.
 """
 
 from __future__ import annotations
 
 import html
-import io
 import re
 import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reports_samples import ten_drives
-from rich.console import Console
-from rich.text import Text
 
-from plotfarm.base.config.sections import Smart
-from plotfarm.reports import mails, plot_report, temperatures
+from plotfarm.reports import mails
 
 HERE = Path(__file__).parent
 CHROMIUM = ("chromium", "--headless", "--no-sandbox", "--hide-scrollbars", "--disable-lcd-text")  # root gets no sandbox
-MAIL_WIDTH, PHONE_WIDTH, TERMINAL_WIDTH = 700, 375, 840  # pixels
+MAIL_WIDTH, PHONE_WIDTH = 700, 375  # pixels
 
 
 def main() -> None:
@@ -32,20 +29,6 @@ def main() -> None:
     take(daily.html, MAIL_WIDTH, "daily_mail.png")
     take(daily.html, PHONE_WIDTH, "daily_mail_phone.png")
     take(new.html, MAIL_WIDTH, "new_drive_mail.png")
-    typed = {
-        "-pr": plot_report.as_text(farm, colour=True),
-        "-ct": temperatures.as_text(farm, Smart(), colour=True),
-    }
-    screen = "\n\n".join(f"# ./drive_manager.py {option}\n{report}" for option, report in typed.items())
-    take(terminal(screen, f"root@{farm.server}"), TERMINAL_WIDTH, "reports.png")
-
-
-def terminal(screen: str, title: str) -> str:
-    """Return a page that shows a terminal; `screen` is its text with escape codes for colours."""
-    width = max(len(re.sub(r"\033\[[\d;]*m", "", line)) for line in screen.splitlines())
-    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True)
-    console.print(Text.from_ansi(screen), end="\n\n")  # the descenders of the last line would be cut off
-    return f'<!DOCTYPE html><body style="margin:0">{console.export_svg(title=title)}</body>'
 
 
 def take(page: str, width: int, name: str) -> None:

@@ -176,10 +176,11 @@ def bind(source: Path, place: Path, *, read_only: bool = False) -> None:
         _run("mount", "-o", "remount,bind,ro", str(place))
 
 
-def bind_by_fuse(source: Path, place: Path) -> None:
-    """Let a directory be seen at a second place through FUSE: other device and inode numbers."""
+def bind_by_fuse(source: Path, place: Path, options: str = "") -> None:
+    """Let a directory be seen at a second place through FUSE: other device and inode numbers; `options` as for -o."""
     place.mkdir(parents=True, exist_ok=True)
-    _mount_by_fuse(place, "bindfs", os.path.relpath(source, place.parent))
+    more = ["-o", options] if options else []
+    _mount_by_fuse(place, "bindfs", *more, os.path.relpath(source, place.parent))
 
 
 def pool(drives: Sequence[Path], place: Path) -> None:

@@ -56,6 +56,7 @@ class MailServer(Service):
     security: str = "none"
     context: ssl.SSLContext | None = None
     login: tuple[str, str] | None = None
+    smtputf8: bool = False  # whether it takes addresses beyond ASCII: RFC 6531
     directory: Path | None = None  # where each mail becomes a file, 0001.eml and so on
     replies: dict[str, str] = field(default_factory=dict)  # to a recipient: "550 5.1.1 no such user"
     reply_to_sender: str = ""  # "451 4.7.1 come back later"
@@ -104,6 +105,7 @@ class MailServer(Service):
             auth_required=self.login is not None,
             auth_require_tls=self.security == "starttls",  # else it is encrypted from the first byte, or never
             authenticator=self._authenticate,
+            enable_SMTPUTF8=self.smtputf8,
             loop=self._loop,
         )
 

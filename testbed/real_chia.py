@@ -50,6 +50,7 @@ class RealChia(Service):
         self.root, self._bob, self._level = directory / "sim", directory / "bob", level
         self._directory = directory
         self.wallet_port = _PORT + 2
+        self.harvester_port = _PORT + 5
         self._network = f"chia{os.getpid()}"
         self._is_stopped = False
         self._running: dict[str, subprocess.Popen[bytes]] = {}

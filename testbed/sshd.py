@@ -39,6 +39,7 @@ class PrivateSshd(Service):
         self.directory = directory
         self.address = address
         self.more_addresses: tuple[str, ...] = ()  # where it listens too, from the next start on
+        self.max_startups = "10:30:100"  # as Debian has it: sshd(8); from the next start on
         self.port = 0  # chosen by start()
         self.log = directory / "sshd.log"
         self._options = "" if command is None else f"restrict,command={_quoted(command)} "
@@ -117,7 +118,7 @@ class PrivateSshd(Service):
             "PidFile none",
             "Subsystem sftp internal-sftp",  # what scp speaks
             f"SetEnv HOME={self.directory}",  # not the user's own start-up files, which a test may kill half-way
-            "MaxStartups 100",
+            f"MaxStartups {self.max_startups}",
             "LogLevel VERBOSE",
         ]
         if _version() >= (9, 8):

@@ -41,21 +41,23 @@ class WalletServer(Service):
     synced: bool = True
     balance: object = 0
     height: int = 6_000_000
+    fingerprint: object = 1_234_567_890
     answers: dict[str, bytes] = field(default_factory=dict)  # by question, in place of what it would say
     status: int = 200
     asked: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     hangs: threading.Event | None = None  # it answers when this is set
     address: str = "127.0.0.1"
     port: int = 0
+    service: str = "wallet"
 
     def __post_init__(self) -> None:
         self._authority = Authority(self.directory / "ca")
         self.authority = self.directory / "ca" / "private_ca.crt"
         self.authority.write_bytes(self._authority.certificate.read_bytes())
         certificate, key = self._authority.certificate_for("chia.net")
-        (self.directory / "wallet").mkdir(parents=True, exist_ok=True)
-        self.certificate = self.directory / "wallet" / "private_wallet.crt"
-        self.key = self.directory / "wallet" / "private_wallet.key"
+        (self.directory / self.service).mkdir(parents=True, exist_ok=True)
+        self.certificate = self.directory / self.service / f"private_{self.service}.crt"
+        self.key = self.directory / self.service / f"private_{self.service}.key"
         certificate.rename(self.certificate)
         key.rename(self.key)
 
@@ -88,6 +90,7 @@ class WalletServer(Service):
         answers: dict[str, dict[str, Any]] = {
             "get_sync_status": {"synced": self.synced},
             "get_height_info": {"height": self.height},
+            "get_logged_in_fingerprint": {"fingerprint": self.fingerprint},
             "get_wallet_balance": {"wallet_balance": {"confirmed_wallet_balance": self.balance}},
             "get_transactions": {"transactions": self.transactions[asked.get("start", 0) : asked.get("end", 0)]},
         }

@@ -10,16 +10,21 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from plotfarm.base.memory_trouble import NewerMemoryError, Trouble, note, trouble_of
+from plotfarm.base.private import make_private
 
-SCHEMA_VERSION = 5  # how many entries `base/history.py` has
+SCHEMA_VERSION = 12  # how many entries `base/history.py` has
 
 _LOG = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0
+# Who has not let go of it for so long does not soon. While a host waits it says nothing to the other end of a session.
+_BUSY_SECONDS_AGAIN = 0.05
+_PATIENT_AGAIN_SECONDS = 60.0
 _FILE_NAME = "state.sqlite"
 
 
@@ -31,6 +36,7 @@ class Database:
 
     def __init__(self, directory: Path | None) -> None:
         self.path = directory / _FILE_NAME if directory else Path(":memory:")
+        self._patient_again = 0.0  # time.monotonic: until then nobody is waited for; 0: that is not so
         connection = self._opened(directory) if directory else None
         self.is_lasting = connection is not None  # False: this run remembers only in RAM
         self._connection = connection or _connected(":memory:", None)
@@ -38,7 +44,8 @@ class Database:
     def _opened(self, directory: Path) -> sqlite3.Connection | None:
         """Return a connection to the file, at the present version; None if it cannot be used."""
         try:
-            directory.mkdir(parents=True, exist_ok=True)
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private(self.path)  # its -wal and -shm get the mode that it has
             return _connected(str(self.path), self.path)
         except NewerMemoryError as error:
             note(self.path, Trouble.NEWER, str(error))
@@ -123,9 +130,18 @@ class Database:
     @contextlib.contextmanager
     def _tolerant(self) -> Iterator[None]:
         try:
+            if self._patient_again and time.monotonic() > self._patient_again:
+                self._wait_for_others(_BUSY_SECONDS)
+                self._patient_again = 0.0
             yield
         except (sqlite3.Error, UnicodeError, OverflowError) as error:  # the latter two: what SQLite cannot hold
             self._tolerate(error)
+            if trouble_of(error) is Trouble.LOCKED:
+                self._wait_for_others(_BUSY_SECONDS_AGAIN)
+                self._patient_again = time.monotonic() + _PATIENT_AGAIN_SECONDS
+
+    def _wait_for_others(self, seconds: float) -> None:
+        self._connection.execute(f"PRAGMA busy_timeout = {int(seconds * 1000)}")
 
     def _tolerate(self, error: Exception, so: str = "") -> None:
         """Take down what a disk did; what no disk can have done goes on as the bug that it is."""

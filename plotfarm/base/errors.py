@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from plotfarm.base.text import one_line
+
 
 class PlotfarmError(Exception):
     """Something that can happen on a farm: the message says what, and what to do about it."""
@@ -15,8 +17,9 @@ class ConfigurationError(PlotfarmError):
     exit_status = 2
 
     def __init__(self, heading: str, mistakes: list[str] | None = None) -> None:
-        self.mistakes = mistakes or []
-        super().__init__("\n".join([heading, *(f"  {mistake}" for mistake in self.mistakes)]))
+        # Both name paths, which may come from the environment.
+        self.mistakes = [one_line(mistake) for mistake in mistakes or []]
+        super().__init__("\n".join([one_line(heading), *(f"  {mistake}" for mistake in self.mistakes)]))
 
 
 class CommandFailed(PlotfarmError):

@@ -149,6 +149,43 @@ CREATE TABLE wallet_balance (
 CREATE TABLE farming (log TEXT PRIMARY KEY, plots INTEGER NOT NULL, bytes INTEGER, said REAL NOT NULL);
 """
 
+# The lowest four bits are the code of the format, 0: unknown. Testing plots have one of their own now.
+_TESTING_PLOTS = "DELETE FROM plot_headers WHERE said & 15 = 0;\n"
+
+_SAID_BY = """
+ALTER TABLE farming ADD COLUMN source TEXT NOT NULL DEFAULT 'log' CHECK (source IN ('log', 'harvester RPC'));
+"""
+
+# A row for each run of a script. The clocks are CLOCK_MONOTONIC, which count only within the boot that `boot` names.
+_RUNS = """
+CREATE TABLE runs (
+    seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, script TEXT NOT NULL, mode TEXT NOT NULL,
+    scheduled INTEGER NOT NULL, version TEXT NOT NULL, pid INTEGER NOT NULL, process_started INTEGER NOT NULL,
+    boot TEXT NOT NULL, begun REAL NOT NULL, begun_clock REAL NOT NULL, ended REAL, ended_clock REAL,
+    outcome TEXT NOT NULL, status INTEGER
+);
+CREATE INDEX runs_by_script ON runs (script, mode, seq);
+"""
+
+# Identities are bytes: a mountpoint may be no text.
+_READ_ERRORS = """
+CREATE TABLE read_errors (identity BLOB PRIMARY KEY, why TEXT NOT NULL, since REAL NOT NULL) WITHOUT ROWID;
+"""
+
+_FILE_SYSTEMS = """
+CREATE TABLE file_systems (mountpoint BLOB PRIMARY KEY, uuid TEXT NOT NULL) WITHOUT ROWID;
+"""
+
+# The fingerprint of the key whose wallet has confirmed a coin.
+_WALLET_KEY = """
+ALTER TABLE coins ADD COLUMN wallet_key INTEGER;
+"""
+
+# What each NAS said last that it can take: a plotter asks only those again that may get the next plot.
+_ROOM_OF_NAS = """
+CREATE TABLE nas_rooms (nas TEXT PRIMARY KEY, bytes INTEGER NOT NULL, heard REAL NOT NULL) WITHOUT ROWID;
+"""
+
 # What lay in each directory is kept in one row instead of one for each plot: what was known of headers is read anew.
 # `drive_readings`: what drives answered last; identities, and what they answered, may hold bytes that are no text.
 _COMPACT_COUNTS = """
@@ -169,5 +206,12 @@ MIGRATIONS = (
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
     Migration("what else a disk says and counts", _HEALTH_DETAILS),
     Migration("what the wallet holds and what Chia farms, and when that was said", _SAID_WHEN),
+    Migration("files of an unknown format are read again: some of them are testing plots", _TESTING_PLOTS),
+    Migration("whether its log or Chia itself said what it farms", _SAID_BY),
+    Migration("a record of every run", _RUNS),
+    Migration("what could not be read below the root of a drive", _READ_ERRORS),
+    Migration("which file system was read at a place, where udev does not tell it", _FILE_SYSTEMS),
+    Migration("which key's wallet has confirmed a coin", _WALLET_KEY),
+    Migration("what each NAS said last that it can take", _ROOM_OF_NAS),
     Migration("plots are counted by directory, and what drives answered is remembered", _COMPACT_COUNTS),
 )

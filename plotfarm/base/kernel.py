@@ -6,6 +6,7 @@ import ctypes
 import errno
 import os
 import signal
+import struct
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
@@ -14,6 +15,10 @@ _FALLOC_FL_KEEP_SIZE = 1
 _IN_NONBLOCK, _IN_CLOEXEC, _IN_CLOSE_WRITE = 0o4000, 0o2000000, 8
 _IN_MEMORY = (0x01021994, 0x858458F6)  # tmpfs and ramfs, from linux/magic.h
 _OVERLAY = 0x794C7630  # likewise
+# statx(2): of the open file itself, asked anew of whoever has it; the offsets are those of struct statx.
+_AT_OF_DESCRIPTOR_ANEW = 0x1000 | 0x2000  # AT_EMPTY_PATH, AT_STATX_FORCE_SYNC
+_STATX_BASIC_STATS = 0x7FF
+_STATX_BYTES, _SIZE_OFFSET, _MTIME_OFFSET = 256, 40, 112
 _STATFS_BYTES = 256  # more than struct statfs has anywhere; it begins with the type, a long
 _SYNC_FILE_RANGE_WAIT_BEFORE, _SYNC_FILE_RANGE_WRITE, _SYNC_FILE_RANGE_WAIT_AFTER = 1, 2, 4
 
@@ -78,6 +83,20 @@ def _file_system_type(descriptor: int) -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
     return ctypes.c_long.from_buffer(status).value
+
+
+def size_and_time_anew(descriptor: int) -> tuple[int, int]:
+    """Return size in bytes and modification time (ns of Unix time) of an open file, as they are just now: statx(2).
+
+    fstat(2) may show those of a while ago: FUSE and network file systems remember them. OSError if it fails.
+    """
+    buffer = ctypes.create_string_buffer(_STATX_BYTES)
+    if _libc.statx(descriptor, b"", _AT_OF_DESCRIPTOR_ANEW, _STATX_BASIC_STATS, buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+    size: int = struct.unpack_from("Q", buffer, _SIZE_OFFSET)[0]
+    seconds, nanoseconds = struct.unpack_from("qI", buffer, _MTIME_OFFSET)
+    return size, seconds * 1_000_000_000 + nanoseconds
 
 
 def allocate_keeping_size(descriptor: int, length: int) -> bool:

@@ -16,11 +16,17 @@ from types import TracebackType
 from typing import Any
 
 from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.lock_files import open_lock_file, open_to_look
+from plotfarm.base.lock_waits import LockTimeout, note_busy, note_in_vain, note_taken, wait_for
+from plotfarm.base.text import one_line
 
 _LOG = logging.getLogger(__name__)
 
 # File systems that live on another host: flock there is a promise that not every server keeps.
 _NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs"}
+
+_MOST_BYTES = 65536  # of the content of a lock
+_MOST_SHOWN = 100  # characters of a value in it
 
 
 class LockBusy(PlotfarmError):
@@ -28,7 +34,9 @@ class LockBusy(PlotfarmError):
 
     def __init__(self, path: Path, holder: dict[str, Any]) -> None:
         self.holder = holder
-        who = f"process {holder['pid']} on {holder.get('host', 'this host')}" if "pid" in holder else "a process"
+        # Whoever can write to the lock may have written anything.
+        pid, host = (one_line(str(holder.get(key, "")))[:_MOST_SHOWN] for key in ("pid", "host"))
+        who = f"process {pid} on {host or 'this host'}" if pid else "a process"
         super().__init__(f"{path.name} is held by {who}")
 
 
@@ -40,23 +48,21 @@ class Lock:
         self.previous: dict[str, Any] = {}  # what the holder before wrote last, once acquired
         self._descriptor: int | None = None
 
-    def acquire(self, wait: bool = False, **content: Any) -> None:
+    def acquire(self, wait: bool = False, limit_seconds: float | None = None, **content: Any) -> None:
         """Take the lock and write who holds it; LockBusy if it is held and `wait` is false.
 
-        The descriptor is close-on-exec: a command started later does not keep the lock, a forked
-        child that keeps the descriptor open does.
+        With `wait` LockTimeout if it is held for longer than `limit_seconds`; None: longer than any process may hold a
+        lock that is waited for, which is told at the end of the run. LockRefused if other users could hold it. The
+        descriptor is close-on-exec: a command started later does not keep the lock, a forked child that keeps the
+        descriptor open does.
         """
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        descriptor = open_lock_file(self.path)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            holder = _read(descriptor)
-            os.close(descriptor)
-            raise LockBusy(self.path, holder) from None
+            self._take(descriptor, wait, limit_seconds)
         except BaseException:
             os.close(descriptor)
             raise
+        note_taken(self.path)
         self._descriptor = descriptor
         self.previous = _read(descriptor)
         self._content: dict[str, Any] = {
@@ -66,6 +72,21 @@ class Lock:
             "since": time.time(),
         }
         self.update(**content)
+
+    def _take(self, descriptor: int, wait: bool, limit_seconds: float | None) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not wait:
+                raise LockBusy(self.path, _read(descriptor)) from None
+        else:
+            return
+        try:
+            wait_for(descriptor, self.path, limit_seconds)
+        except LockTimeout as timeout:
+            if limit_seconds is None:
+                note_in_vain(timeout)
+            raise
 
     def update(self, **content: Any) -> None:
         """Write more about the holder and its progress; readers may see it half written and shrug."""
@@ -113,6 +134,7 @@ def sole_run(path: Path) -> Lock | None:
         lock.acquire()
     except LockBusy as busy:
         _LOG.debug("%s: %s", busy, busy.holder)
+        note_busy()
         return None
     return lock
 
@@ -123,7 +145,7 @@ def holder(path: Path) -> dict[str, Any] | None:
     Looking takes the lock for a moment: where takers do not wait, look and take under one common lock.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_look(path)
     except FileNotFoundError:
         return None
     try:
@@ -138,7 +160,7 @@ def holder(path: Path) -> dict[str, Any] | None:
 def last_content(path: Path) -> dict[str, Any]:
     """Return what was last written into a lock, held or not; empty if there is nothing that makes sense."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_to_look(path)
     except FileNotFoundError:
         return {}
     try:
@@ -149,8 +171,8 @@ def last_content(path: Path) -> dict[str, Any]:
 
 def _read(descriptor: int) -> dict[str, Any]:
     try:
-        content = json.loads(os.pread(descriptor, 65536, 0))
-    except ValueError:
+        content = json.loads(os.pread(descriptor, _MOST_BYTES, 0))
+    except (ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -161,32 +183,36 @@ def process_started(pid: int) -> int | None:
     With the pid it names a process for ever, since pids are used again. Source: proc(5), field 22 of stat.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_bytes()  # a program's name may be no text
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()
-    return None if fields[0] in "ZX" else int(fields[19])
+    fields = stat.rpartition(b")")[2].split()
+    return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 
 def is_alive(content: dict[str, Any]) -> bool:
-    """Tell whether the process that wrote this lock content still runs on this host."""
-    return content.get("started") is not None and process_started(int(content["pid"])) == content["started"]
+    """Tell whether the process that wrote this lock content still runs on this host; False if it makes no sense."""
+    pid, started = content.get("pid"), content.get("started")
+    if type(pid) is not int or type(started) is not int:
+        return False
+    return process_started(pid) == started
 
 
 def file_system_of(path: Path) -> str:
     """Return the file system type under `path`, or an empty string if /proc/self/mountinfo does not say."""
     number = os.stat(path).st_dev
-    wanted = f"{os.major(number)}:{os.minor(number)}"
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        fields = line.split()
-        if fields[2] == wanted:
-            return fields[fields.index("-") + 1]
+    wanted = f"{os.major(number)}:{os.minor(number)}".encode()
+    # Bytes, and nothing but the kernel's own separators: anybody may mount at a name that is no text.
+    for line in Path("/proc/self/mountinfo").read_bytes().split(b"\n"):
+        before, _, after = line.partition(b" - ")
+        if wanted in before.split(b" ")[2:3]:
+            return os.fsdecode(after.split(b" ")[0])
     return ""
 
 
 def refuse_network_directory(directory: Path) -> None:
     """Raise PlotfarmError if locks in `directory` would lie on another host."""
-    directory.mkdir(parents=True, exist_ok=True)
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     kind = file_system_of(directory)
     if kind in _NETWORK_FILE_SYSTEMS:
         raise PlotfarmError(

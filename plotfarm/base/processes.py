@@ -85,7 +85,7 @@ def run(
             stdin=subprocess.PIPE if input_text is not None else subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding="utf-8",  # whatever the locale is: mails are written, and most programs speak it
             errors="replace",
             env={**os.environ, **environment} if environment else None,
         )

@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from plotfarm.base.condition import Severity
+from plotfarm.base.config import custody
 from plotfarm.base.errors import PlotfarmError
 
 _FROM_ENVIRONMENT, _FROM_FILE = "env:", "file:"
@@ -46,9 +48,18 @@ class Secret:
             return os.environ[name]
         if self._text.startswith(_FROM_FILE):
             path = Path(self._text.removeprefix(_FROM_FILE)).expanduser()
+            if weaknesses := custody.mistakes(path, "it holds a secret"):
+                raise PlotfarmError(f"the secret in {path} is not used: {weaknesses[0]}")
             try:
                 return path.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeError) as error:
                 reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
                 raise PlotfarmError(f"cannot read the secret in {path}: {reason}") from None
         return self._text
+
+
+@dataclass(frozen=True)
+class SecretUrl(Secret):
+    """A URL that holds a secret, and how serious the messages are that go there."""
+
+    severities: frozenset[Severity] = frozenset(Severity)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
+import re
 import select
 import shlex
 import subprocess
@@ -18,6 +20,7 @@ from types import TracebackType
 
 from plotfarm.base.errors import NasUnavailable
 from plotfarm.base.last_output import LastOutput
+from plotfarm.base.locks import is_alive, process_started
 from plotfarm.base.processes import end, spawn
 from plotfarm.base.ssh_options import FLAGS, effective_options, held_options, resolved_host
 from plotfarm.base.text import one_line
@@ -26,7 +29,15 @@ MOST_OUTPUT_BYTES = 65536  # of a short command on the other host
 
 # sun_path holds 108 bytes, and ssh adds 17 of its own while it makes the socket.
 _LONGEST_SOCKET_PATH = 88
+# A directory for a socket is called after the process that it belongs to. Agents keep theirs in /tmp/ssh-*.
+_PREFIX = "plots-ssh-"
+_LONGEST_NAME = len(_PREFIX + "4194304-123456789012-12345678/s")
+_NAME = re.compile(re.escape(_PREFIX) + r"(\d+)-(\d+)-\w+")
 _LAST_WORDS_SECONDS = 1.0
+# What ssh says when sshd closes a connection before it has greeted: it has too many that are not logged in yet
+# (MaxStartups), and lets others in a moment later.
+_DROPPED = ("kex_exchange_identification", "ssh_exchange_identification", "Exceeded MaxStartups")
+_PAUSE_SECONDS = (0.1, 0.6)  # at least, at most
 _REMEDIES = {
     "Host key verification failed": "log in once by hand to accept the host's key",
     "Permission denied": "the key is not accepted there: see the authorized_keys line in the README",
@@ -74,13 +85,16 @@ class Connection:
 
     def __init__(self, host: str, options: Sequence[str], connect_timeout_seconds: float, runtime: Path) -> None:
         self.host = host
-        self.deadline = 0.0  # of the handshake, time.monotonic()
+        self.begun = 0.0  # the handshake, time.monotonic()
+        self.deadline = 0.0  # of the handshake, likewise
         self._options = tuple(options)
         self._limit = connect_timeout_seconds
-        self._directory = Path(tempfile.mkdtemp(prefix="ssh-", dir=_short(runtime)))
+        owner = f"{os.getpid()}-{process_started(os.getpid())}"
+        self._directory = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{owner}-", dir=_short(runtime)))
         self._socket = self._directory / "s"
         self._master: subprocess.Popen[bytes] | None = None
         self._errors: LastOutput | None = None
+        self._again_at: float | None = None  # time.monotonic; None: no pause
 
     def _command(self, flags: Sequence[str], *more: str) -> list[str]:
         """Return an ssh to the host, up to its name: `flags`, then the options `more` and those that always hold."""
@@ -95,10 +109,15 @@ class Connection:
         return ["ssh", *set_here, *held_options(self.host, self._options), *self._options, *by_default, *FLAGS]
 
     def begin(self) -> None:
-        """Begin the handshake; `went_up` tells how it goes, when `fileno` is readable or the limit has passed.
+        """Begin the handshake; `went_up` tells how it goes, when `fileno` is readable or `wake_at` has come.
 
         NasUnavailable if ssh does not accept its options.
         """
+        self.begun = time.monotonic()
+        self.deadline = self.begun + self._limit + 5
+        self._start_master()
+
+    def _start_master(self) -> None:
         # The local command runs when the connection is up and its control socket listens: the signal to go on.
         command = self._command(["-N"], "ControlMaster=yes", "PermitLocalCommand=yes", "LocalCommand=echo up")
         self._master = spawn(
@@ -108,7 +127,22 @@ class Connection:
         )
         assert self._master.stderr is not None
         self._errors = LastOutput(self._master.stderr)
-        self.deadline = time.monotonic() + self._limit + 5
+        self._again_at = None
+
+    @property
+    def seconds(self) -> float:
+        """How long ago the handshake was begun."""
+        return time.monotonic() - self.begun
+
+    @property
+    def is_pausing(self) -> bool:
+        """Whether sshd has dropped the handshake, and another one has yet to begin: nothing is readable meanwhile."""
+        return self._again_at is not None
+
+    @property
+    def wake_at(self) -> float:
+        """When `went_up` has something to do although nothing is readable (time.monotonic)."""
+        return self.deadline if self._again_at is None else self._again_at
 
     def fileno(self) -> int:
         """Return the descriptor that is readable when the handshake has ended, one way or the other."""
@@ -116,21 +150,36 @@ class Connection:
         return self._master.stdout.fileno()
 
     def went_up(self) -> bool:
-        """Tell whether the handshake is done, False while it goes on; NasUnavailable with a remedy if it failed."""
+        """Tell whether the handshake is done, False while it goes on; NasUnavailable with a remedy if it failed.
+
+        One that sshd has dropped is begun again after a pause, within the limit for connecting.
+        """
+        if self._again_at is not None:
+            if time.monotonic() >= self._again_at:
+                self._start_master()
+            return False
         assert self._master is not None
         ready, _, _ = select.select([self], [], [], 0)
         if not ready and time.monotonic() < self.deadline:
             return False
-        if not ready or os.read(self.fileno(), 64).strip() != b"up":
-            end(self._master)
-            raise NasUnavailable(f"cannot reach {self.host} by ssh: {self._explanation()}")
-        return True
+        if ready and os.read(self.fileno(), 64).strip() == b"up":
+            return True
+
+        end(self._master)
+        why = self._explanation()
+        pause = random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - only not when all others try again
+        again_at = time.monotonic() + pause
+        if any(sign in why for sign in _DROPPED) and again_at < self.begun + self._limit:
+            self._again_at = again_at
+            return False
+        raise NasUnavailable(f"cannot reach {self.host} by ssh: {why}")
 
     def open(self) -> None:
         """Do the handshake; NasUnavailable with what ssh said and a remedy if it fails."""
         self.begin()
         while not self.went_up():
-            select.select([self], [], [], max(0.0, self.deadline - time.monotonic()))
+            watched = [] if self.is_pausing else [self]
+            select.select(watched, [], [], max(0.0, self.wake_at - time.monotonic()))
 
     def _explanation(self) -> str:
         words = ""
@@ -206,6 +255,11 @@ class Connection:
             raise NasUnavailable(f"{self.host} did not answer within {timeout_seconds:g} seconds") from None
         return output
 
+    def let_go(self) -> None:
+        """Have the connection end by itself; `close` waits until it has."""
+        if self._master is not None and self._master.poll() is None:
+            self._master.terminate()
+
     def close(self) -> None:
         """End the connection and remove its socket."""
         if self._master is not None:
@@ -231,16 +285,24 @@ class Connection:
 
 def _short(runtime: Path) -> Path:
     """Return a directory of this user's whose path leaves room for a socket's name."""
-    longest = _LONGEST_SOCKET_PATH - len("/ssh-12345678/s")
-    for candidate in (runtime, Path(f"/run/user/{os.geteuid()}")):
+    longest = _LONGEST_SOCKET_PATH - len("/") - _LONGEST_NAME
+    for candidate in _places(runtime)[:-1]:
         if len(os.fsencode(candidate)) <= longest and os.access(candidate, os.W_OK):
             return candidate
-    return Path(tempfile.gettempdir())
+    return _places(runtime)[-1]
+
+
+def _places(runtime: Path) -> tuple[Path, ...]:
+    """Return where directories for sockets may be, the best first."""
+    return runtime, Path(f"/run/user/{os.geteuid()}"), Path(tempfile.gettempdir())
 
 
 def remove_leftovers(runtime: Path) -> None:
-    """Remove the socket directories of earlier runs that were killed; call it while holding the run's lock."""
-    for directory in runtime.glob("ssh-*") if _short(runtime) == runtime else ():
+    """Remove the socket directories of runs that were killed, wherever those put them."""
+    for directory in (each for place in _places(runtime) for each in place.glob(f"{_PREFIX}*")):
+        owner = _NAME.fullmatch(directory.name)
+        if owner is None or is_alive({"pid": int(owner[1]), "started": int(owner[2])}):
+            continue
         with contextlib.suppress(OSError):
             for left in directory.iterdir():
                 left.unlink()

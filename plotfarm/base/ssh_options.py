@@ -34,6 +34,7 @@ _HELD_IF_KNOWN = {
     "StdinNull": "no",
     "GSSAPIDelegateCredentials": "no",
 }
+_known: set[str] = set()  # what _known_options has found
 # These flags set what options cannot take back, so they come last: no agent, no X11, no GSSAPI delegation, no terminal.
 FLAGS = ("-a", "-x", "-k", "-T")
 
@@ -41,8 +42,7 @@ FLAGS = ("-a", "-x", "-k", "-T")
 @functools.lru_cache(maxsize=256)
 def effective_options(host: str, options: tuple[str, ...]) -> dict[str, str]:
     """Return what ssh would do for this host: option in lower case -> value; NasUnavailable if it cannot say."""
-    if not _HOST.fullmatch(host.rpartition("@")[2]) or host.startswith("-"):
-        raise NasUnavailable(f"{one_line(host)} is no name of a host")
+    _check_host(host)
     try:
         said = run(["ssh", *options, "-G", "--", host], timeout_seconds=_ASKING_SECONDS)
     except CommandFailed as error:
@@ -57,6 +57,11 @@ def effective_options(host: str, options: tuple[str, ...]) -> dict[str, str]:
     return effective
 
 
+def _check_host(host: str) -> None:
+    if not _HOST.fullmatch(host.rpartition("@")[2]) or host.startswith("-"):
+        raise NasUnavailable(f"{one_line(host)} is no name of a host")
+
+
 def resolved_host(host: str, options: Sequence[str]) -> str:
     """Return the host name or address that the configuration of this host leads to: HostName of `ssh -G`.
 
@@ -68,8 +73,16 @@ def resolved_host(host: str, options: Sequence[str]) -> str:
     return name
 
 
+def _known_options(host: str, options: Sequence[str]) -> frozenset[str]:
+    """Return the options that this ssh knows, in lower case: the same for all hosts, so it is asked once."""
+    if not _known:
+        _known.update(effective_options(host, tuple(options)))
+    return frozenset(_known)
+
+
 def held_options(host: str, options: Sequence[str]) -> list[str]:
     """Return the words that make ssh hold what has to hold; NasUnavailable if it does not accept its options."""
-    known = effective_options(host, tuple(options))
+    _check_host(host)
+    known = _known_options(host, options)
     held = _HELD | {name: value for name, value in _HELD_IF_KNOWN.items() if name.lower() in known}
     return [word for name, value in held.items() for word in ("-o", f"{name}={value}")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from plotfarm.base.database import Database
+from plotfarm.base.text import as_stored, from_stored
 
 _KEEP_READINGS_SECONDS = 14 * 86400
 _KEEP_LONG_SECONDS = 366 * 86400
@@ -150,17 +152,31 @@ class State:
         rows = self.database.rows("SELECT identity FROM publishing WHERE plot = ?", (plot,))
         return {os.fsdecode(identity) for (identity,) in rows}
 
-    def stored_since(self, since: float) -> tuple[int, int]:
-        """Return how many plots, and how many bytes of them, were stored here since a Unix time."""
+    def stored_since(self, since: float, without: Sequence[str] = ()) -> tuple[int, int]:
+        """Return how many plots, and how many bytes of them, were stored here since a Unix time.
+
+        `without`: kinds that are no plots, here and below.
+        """
         rows = self.database.rows(
-            "SELECT count(*), coalesce(sum(bytes), 0) FROM transfers WHERE finished >= ? AND outcome = ?",
-            (since, TransferOutcome.STORED),
+            f"SELECT count(*), coalesce(sum(bytes), 0) FROM transfers WHERE finished >= ? AND {_STORED_PLOT}",  # noqa: S608
+            (since, *_stored_plot(without)),
         )
         return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
-    def first_stored(self) -> float | None:
+    def newest_stored(self, limit: int, without: Sequence[str] = ()) -> list[Transfer]:
+        """Return the plots that were stored here last, newest first."""
+        rows = self.database.rows(
+            f"SELECT {', '.join(_COLUMNS)} FROM transfers WHERE {_STORED_PLOT} ORDER BY id DESC LIMIT ?",  # noqa: S608
+            (*_stored_plot(without), limit),
+        )
+        return [_transfer(row) for row in rows]
+
+    def first_stored(self, without: Sequence[str] = ()) -> float | None:
         """Return when the first plot that is remembered was stored, as Unix time, or None."""
-        rows = self.database.rows("SELECT min(finished) FROM transfers WHERE outcome = ?", (TransferOutcome.STORED,))
+        rows = self.database.rows(
+            f"SELECT min(finished) FROM transfers WHERE {_STORED_PLOT}",  # noqa: S608
+            _stored_plot(without),
+        )
         return float(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def newly_stored(self) -> list[Transfer]:
@@ -316,17 +332,24 @@ class State:
         now = time.time()
         self.database.write_many(
             "INSERT OR REPLACE INTO known_drives VALUES (?, ?, ?, ?)",
-            [(identity, *where, now) for identity, where in drives.items()],
+            [(*map(as_stored, (identity, *where)), now) for identity, where in drives.items()],
         )
 
     def known_drives(self) -> dict[str, tuple[str, str]]:
         """Return every plot drive that was ever seen here: identity -> (mountpoint, device)."""
         rows = self.database.rows("SELECT identity, mountpoint, device FROM known_drives")
-        return {identity: (mountpoint, device) for identity, mountpoint, device in rows}
+        names = (map(from_stored, row) for row in rows)
+        return {identity: (mountpoint, device) for identity, mountpoint, device in names}
 
 
 _COLUMNS = tuple(Transfer.__dataclass_fields__)
 _OUTCOME = _COLUMNS.index("outcome")
+_STORED_PLOT = "outcome = ? AND kind NOT IN (SELECT value FROM json_each(?))"
+
+
+def _stored_plot(without: Sequence[str]) -> tuple[str, str]:
+    """Return the values for _STORED_PLOT."""
+    return TransferOutcome.STORED.value, json.dumps(list(without))
 
 
 def _transfer(row: Sequence[Any]) -> Transfer:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plotfarm.base.database import Database
+from plotfarm.base.private import make_private
 from plotfarm.chia.coins import Balance, Block
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.log_reader import Place
@@ -99,14 +100,25 @@ class CoinBook:
         row = (str(holding.mojo), holding.asked)
         return self._database.write("INSERT OR REPLACE INTO wallet_balance VALUES (1, ?, ?)", row)
 
+    def note_key(self, identities: Iterable[str], fingerprint: int) -> bool:
+        """Note of which key the wallet is that has confirmed these coins."""
+        return self._database.write_many(
+            "UPDATE coins SET wallet_key = ?1 WHERE id = ?2 AND wallet_key IS NOT ?1",
+            [(fingerprint, identity) for identity in identities],
+        )
+
     def has_read(self) -> bool:
         """Tell whether a log or the wallet was ever read: if not, nothing is known of coins."""
         return bool(self._database.rows("SELECT 1 FROM chia_logs LIMIT 1"))
 
-    def of_wallet_above(self, height: int) -> list[Entry]:
-        """Return the coins received that the wallet has confirmed, above a height."""
-        query = f"SELECT {_COLUMNS} FROM coins WHERE status = ? AND in_wallet AND height > ?"  # noqa: S608
-        return [_entry(row) for row in self._database.rows(query, (Status.RECEIVED.value, height))]
+    def of_wallet_above(self, height: int, fingerprint: int | None, *, with_unmarked: bool) -> list[Entry]:
+        """Return the coins received that the wallet of a key has confirmed, above a height.
+
+        `with_unmarked`: also those of which it is not noted which key's wallet it was.
+        """
+        query = f"SELECT {_COLUMNS}, wallet_key FROM coins WHERE status = ? AND in_wallet AND height > ?"  # noqa: S608
+        rows = self._database.rows(query, (Status.RECEIVED.value, height))
+        return [_entry(row) for *row, key in rows if (with_unmarked if key is None else key == fingerprint)]
 
     def knows_balance(self, balance: Balance) -> bool:
         """Tell whether this balance was taken in before."""
@@ -201,8 +213,9 @@ class CoinFile:
             lines.append(repr(_fields(coin, total_mojo)))
         if not lines:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         is_new = not self.path.exists()
+        make_private(self.path)
         with open(self.path, "ab+") as file:
             text = "".join(f"{line}\n" for line in ([FIRST_LINE] if is_new else []) + lines)
             if not is_new and file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) and file.read(1) != b"\n":

@@ -12,6 +12,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from plotfarm.chia.log_lines import PREFIX, unix_time, whole_lines
@@ -31,6 +32,13 @@ _REFRESHED = re.compile(rb"total plots: (\d{1,12})")
 _LOADED = re.compile(rb"Loaded a total of (\d{1,12}) plots of size (\d{1,9}(?:\.\d{1,20})?) TiB")
 
 
+class Source(StrEnum):
+    """Who says what Chia farms. The values are kept in the database, and shown."""
+
+    LOG = "log"
+    HARVESTER = "harvester RPC"
+
+
 @dataclass(frozen=True)
 class Farmed:
     """What Chia said of the plots that it farms, and when a harvester looked for proofs last."""
@@ -38,6 +46,7 @@ class Farmed:
     plots: int
     bytes: int | None  # their size; in no log line after version 1.2.3
     said: float  # Unix time
+    source: Source = Source.LOG
 
 
 @dataclass(frozen=True)

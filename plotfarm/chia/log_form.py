@@ -25,11 +25,16 @@ class LogForm:
     is_named: bool = False  # a coin is named
 
     @property
-    def names_no_coin(self) -> bool:
-        """Whether a coin that is received will not show in it."""
+    def names_coins(self) -> bool | None:
+        """Whether a coin that is received will show in it; None: that shows only when the next one comes.
+
+        So it is with lines without a version, as Chia before 2.4.4 writes them, and later ones with log_backcompat.
+        """
         if self.is_named or "DEBUG" in self.levels:
+            return True
+        if self.is_announced:
             return False
-        return self.is_announced or (self.version is not None and self.version > _LAST_TO_NAME_COINS_AT_INFO)
+        return None if self.version is None else self.version <= _LAST_TO_NAME_COINS_AT_INFO
 
 
 def form_of(log: Path) -> LogForm:

@@ -39,6 +39,15 @@ class Place:
 
 
 @dataclass(frozen=True)
+class Broken:
+    """A rotated file of which a part could not be read."""
+
+    path: Path
+    inode: int
+    why: str
+
+
+@dataclass(frozen=True)
 class Read:
     """What a run read: the place to go on from, and what the new lines were like."""
 
@@ -46,7 +55,7 @@ class Read:
     was_found: bool  # the place that was asked for; False: everything was read
     lines: int
     levels: frozenset[str]
-    broken: tuple[str, ...] = ()  # rotated files of which a part could not be read, and why
+    broken: tuple[Broken, ...] = ()
     farming: Farmed | None = None  # what a harvester said last, if it did
 
 
@@ -74,7 +83,7 @@ class LogReader:
             files = _open_all(self._log, stack)
             start, was_found = _find(files, self._last)
             offset = self._last.offset if was_found and self._last else 0
-            lines, levels, broken = 0, set[str](), list[str]()
+            lines, levels, broken = 0, set[str](), list[Broken]()
             place = self._last or Place(0, 0, "")
             farming: Farmed | None = None
             for one in files[start:]:
@@ -85,7 +94,8 @@ class LogReader:
                 except _UNREADABLE as error:
                     if is_last:
                         raise
-                    broken.append(f"{one.path}: {one_line(str(error))}")  # the newer ones can be read all the same
+                    # The newer ones can be read all the same.
+                    broken.append(Broken(one.path, one.inode, one_line(str(error))))
                 lines += reader.lines
                 levels |= reader.levels
                 farming = farmed_in(reader.farming, one.changed) or farming

@@ -10,26 +10,38 @@ import http.client
 import json
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from plotfarm.base.text import one_line
+from plotfarm.chia.farm_log import Unreadable
 
 _MOST_BYTES = 16 * 2**20  # of one answer
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
 class ServiceAddress:
-    """Where a service answers, and to whom; `authority`: the certificate that signed its own, None: not checked."""
+    """Where a service answers, and to whom; `authority`: the certificate that signed its own."""
 
     host: str
     port: int
     certificate: Path
     key: Path
-    authority: Path | None
+    authority: Path
     timeout_seconds: float = 10.0  # for all questions together
+
+
+@dataclass(frozen=True)
+class Remedies:
+    """What to do if a service cannot be asked."""
+
+    refused: str  # it answers, but not as it should
+    silent: str  # it does not answer
+    certificate: str  # it cannot be read, or is not taken
 
 
 class Refused(Exception):
@@ -42,16 +54,14 @@ class Connection:
     def __init__(self, address: ServiceAddress) -> None:
         self._address = address
         self._deadline = time.monotonic() + address.timeout_seconds
-        for file in (address.certificate, address.key):
+        for file in (address.certificate, address.key, address.authority):
             file.open("rb").close()  # its own error does not say which of them it is
         self._context = ssl.create_default_context(cafile=address.authority)
         self._context.check_hostname = False
         self._context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # Chia's authority does not say what its key is for
-        if address.authority is None:
-            self._context.verify_mode = ssl.CERT_NONE
         self._context.load_cert_chain(address.certificate, address.key)
 
-    def ask(self, what: str, parameters: Mapping[str, object]) -> dict[str, Any]:
+    def ask(self, what: str, parameters: Mapping[str, object], most_bytes: int = _MOST_BYTES) -> dict[str, Any]:
         """Return the answer to one question; Refused, OSError or HTTPException if there is none."""
         connection = http.client.HTTPSConnection(
             self._address.host, self._address.port, timeout=self._left(), context=self._context
@@ -62,7 +72,7 @@ class Connection:
             data = b""
             while piece := answer.read1(65536):
                 data += piece
-                if len(data) > _MOST_BYTES:
+                if len(data) > most_bytes:
                     raise Refused(f"its answer to {what} has no end")
                 self._left()
         finally:
@@ -76,6 +86,30 @@ class Connection:
         if left <= 0:
             raise TimeoutError
         return left
+
+
+def answered(
+    address: ServiceAddress, questions: Callable[[Connection], Answer], remedies: Remedies
+) -> Answer | Unreadable:
+    """Return what the questions to a service find out, or why nothing."""
+    try:
+        return questions(Connection(address))
+    except Refused as error:
+        return Unreadable(str(error), remedies.refused)
+    except ssl.SSLError as error:
+        return Unreadable(
+            f"no encrypted connection with it: {one_line(error.reason or 'refused')}", remedies.certificate
+        )
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        if isinstance(error, FileNotFoundError | PermissionError):
+            return Unreadable(f"{error.filename or 'the certificate'}: {error.strerror}", remedies.certificate)
+        return Unreadable(f"{address.host}:{address.port} cannot be asked: {_reason(error)}", remedies.silent)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    return one_line((error.strerror if isinstance(error, OSError) else None) or type(error).__name__)
 
 
 def checked(what: str, data: bytes) -> dict[str, Any]:

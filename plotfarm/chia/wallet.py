@@ -6,18 +6,16 @@ unspent; of any other it is random, and another one after each resync.
 
 from __future__ import annotations
 
-import http.client
 import logging
 import re
-import ssl
 from collections.abc import Container
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-from plotfarm.base.text import one_line
 from plotfarm.chia.coins import WalletCoin, coin_id
 from plotfarm.chia.farm_log import Unreadable
-from plotfarm.chia.rpc import Connection, Refused, ServiceAddress
+from plotfarm.chia.rpc import Connection, Refused, Remedies, ServiceAddress, answered
 
 _LOG = logging.getLogger(__name__)
 _PAGE = 50  # transactions in one question
@@ -27,6 +25,14 @@ _WALLET_ID = 1  # the one for XCH
 _HASH = re.compile(r"(?:0x)?([0-9a-f]{64})")
 _LATEST_TIME = 2**37  # Unix time; beyond that it is none
 _HIGHEST = 2**32
+_REMEDIES = Remedies(
+    refused="does it run, and is it Chia's wallet? See wallet_host and wallet_port",
+    silent="is the wallet running? See wallet_host",
+    certificate=(
+        "set wallet_certificate, wallet_key and wallet_authority in [coins] (Chia's config/ssl/ca/private_ca.crt); "
+        "this user must be able to read all three"
+    ),
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,7 @@ class WalletReading:
     balance_mojo: int | None  # what it holds now
     coins: tuple[WalletCoin, ...]  # newest first, at least those that were not known before
     complete_above: int  # `coins` are all that it has above this height; -1: all that it has
+    fingerprint: int | None = None  # of the key that it is about; None: it does not say
 
     @property
     def confirmed(self) -> list[WalletCoin]:
@@ -47,20 +54,10 @@ class WalletReading:
 
 def read_wallet(address: ServiceAddress, known: Container[str] = ()) -> WalletReading | Unreadable:
     """Return what the wallet has received, page by page until one holds only `known` coins."""
-    try:
-        return _read(Connection(address), known)
-    except Refused as error:
-        return Unreadable(str(error), "does it run, and is it Chia's wallet? See wallet_host and wallet_port")
-    except ssl.SSLError as error:
-        return Unreadable(f"no encrypted connection with it: {one_line(error.reason or 'refused')}", _CERTIFICATE)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        if isinstance(error, FileNotFoundError | PermissionError):
-            return Unreadable(f"{error.filename or 'the certificate'}: {error.strerror}", _CERTIFICATE)
-        where = f"{address.host}:{address.port}"
-        return Unreadable(f"{where} cannot be asked: {_reason(error)}", "is the wallet running? See wallet_host")
+    return answered(address, partial(_read, known), _REMEDIES)
 
 
-def _read(wallet: Connection, known: Container[str]) -> WalletReading:
+def _read(known: Container[str], wallet: Connection) -> WalletReading:
     coins, complete_above = _coins(wallet, known)
     # Asked last, so that a wallet that began anew meanwhile is not taken for one that has lost its coins.
     balance = wallet.ask("get_wallet_balance", {"wallet_id": _WALLET_ID}).get("wallet_balance")
@@ -68,8 +65,21 @@ def _read(wallet: Connection, known: Container[str]) -> WalletReading:
     height: Any = wallet.ask("get_height_info", {}).get("height")
     synced = wallet.ask("get_sync_status", {}).get("synced") is True
     return WalletReading(
-        synced, height if _is_height(height) else 0, mojo if _is_balance(mojo) else None, tuple(coins), complete_above
+        synced,
+        height if _is_height(height) else 0,
+        mojo if _is_balance(mojo) else None,
+        tuple(coins),
+        complete_above,
+        _fingerprint(wallet),
     )
+
+
+def _fingerprint(wallet: Connection) -> int | None:
+    try:
+        said: Any = wallet.ask("get_logged_in_fingerprint", {}).get("fingerprint")
+    except Refused:
+        return None
+    return said if isinstance(said, int) and not isinstance(said, bool) and 0 < said < _HIGHEST else None
 
 
 def _coins(wallet: Connection, known: Container[str]) -> tuple[list[WalletCoin], int]:
@@ -88,15 +98,6 @@ def _coins(wallet: Connection, known: Container[str]) -> tuple[list[WalletCoin],
         if all(coin.id in known for coin in new):
             return coins, min((coin.height for coin in coins if coin.confirmed), default=_HIGHEST)
     return coins, _HIGHEST  # it goes on for ever: nothing is said of what is not there
-
-
-_CERTIFICATE = "set wallet_certificate and wallet_key in [coins]; this user must be able to read both"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "it did not answer in time"
-    return one_line((error.strerror if isinstance(error, OSError) else None) or type(error).__name__)
 
 
 def coin_of(row: object) -> WalletCoin | None:

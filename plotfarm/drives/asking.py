@@ -12,13 +12,15 @@ from dataclasses import asdict
 from typing import Any
 
 from plotfarm.base.disk_error import DiskError
-from plotfarm.drives.counted import CountedDirectory
+from plotfarm.drives.counted import Count, CountedDirectory
 from plotfarm.drives.effort import Effort, OutOfTimeError
-from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable
+from plotfarm.drives.file_system_uuid import uuid_on
+from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable, has_uuid
 from plotfarm.drives.mount_identity import mount_identity
 from plotfarm.drives.mount_table import Mount, mount_of
 from plotfarm.drives.opening import named_disk, open_mounted
 from plotfarm.drives.reasons import Reason, Why, why_of_error
+from plotfarm.plots.names import escaped
 from plotfarm.plots.parts import FoundPart, PartFacts, list_parts
 
 
@@ -35,6 +37,7 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
             "free_bytes": room.f_bavail * room.f_frsize,
             "disk": named_disk(directory) if drive.directory_mode else "",
             "mount": mount_identity(drive),
+            "uuid": _uuid(drive, directory, table),
         }
         why = _why_not_writable(drive, directory, room, table)
         if why is not None:
@@ -50,6 +53,14 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
         return _problem(why_of_error(OSError(error.number, "")))
     finally:
         os.close(directory)
+
+
+def _uuid(drive: Drive, directory: int, table: Sequence[Mount]) -> str:
+    """Return the UUID of a drive that is known by its place only."""
+    mount = mount_of(directory, table)
+    if drive.directory_mode or has_uuid(drive.identity) or mount is None:
+        return ""
+    return uuid_on(directory, mount)
 
 
 def ask_for_names(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> dict[str, Any]:
@@ -109,11 +120,12 @@ def ask_for_plots(
     table: Sequence[Mount],
     effort: Effort,
 ) -> Iterator[dict[str, Any]]:
-    """Yield what drives.counting finds, as JSON can carry it: `directory`, `count` with `gone`, or `uncounted`.
+    """Yield what drives.counting finds, as JSON can carry it: `directory`, `count`, `read_error`, or `uncounted`.
 
-    A later count replaces an earlier one.
+    A later count replaces an earlier one. `read_error` is why something below could not be read, or None if all could.
     """
-    from plotfarm.drives.counting import count_plots  # only where plots are counted
+    from plotfarm.drives.below import PlaceError  # only where plots are counted
+    from plotfarm.drives.counting import count_plots  # likewise
 
     try:
         directory = open_mounted(drive, table)
@@ -125,15 +137,19 @@ def ask_for_plots(
         for news in count_plots(directory, drive.mountpoint, known, elsewhere, effort):
             if isinstance(news, CountedDirectory):
                 yield {"directory": news.to_json()}
-            else:
+            elif isinstance(news, Count):
                 counted = True
                 yield {"count": asdict(news)}
+            else:
+                yield {"read_error": asdict(news.error) if news.error else None}
     except OutOfTimeError:
         if not counted:
             yield _uncounted(Why(Reason.NOT_COUNTED_IN_TIME))
     except OSError as error:
-        if not counted:
-            yield _uncounted(why_of_error(error))
+        why = why_of_error(error)
+        if isinstance(error, PlaceError) and error.place and why.reason is Reason.IO_ERROR:
+            why = Why(Reason.IO_ERROR, f"{why.detail} in {escaped(error.place)}")
+        yield {"read_error": asdict(why)} if counted else _uncounted(why)  # a count by names is kept
     finally:
         os.close(directory)
 

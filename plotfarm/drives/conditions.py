@@ -20,7 +20,7 @@ import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.config.sections import Smart
 from plotfarm.drives.damage import damage_of
 from plotfarm.drives.health import Assessment, Health
@@ -31,10 +31,6 @@ from plotfarm.drives.reasons import Reason, Why
 from plotfarm.drives.speed import Speed
 from plotfarm.plots.names import escaped
 
-HEALTH_KINDS = ("hot", "failing", "damaged", "sectors", "unsaid", "no_smart")  # those of health_conditions
-OFFLINE_KINDS = ("taken_offline",)  # those of offline_conditions
-SPEED_KINDS = ("slow",)  # those of speed_conditions
-QUARANTINE_KINDS = ("quarantined",)  # those of quarantine_conditions
 GROWTH_SECONDS = 86400.0  # a counter that grew is told of for so long: the span of readings to hand over
 
 _COUNTERS = ("reallocated", "pending", "uncorrectable", "crc_errors")
@@ -49,7 +45,7 @@ def health_conditions(
     drives: Sequence[Drive],
     healths: Mapping[str, Health],
     dated: Mapping[str, Sequence[Health]],
-    standing: Mapping[tuple[str, str], Severity],
+    standing: Mapping[tuple[AlertKind, str], Severity],
     settings: Smart,
 ) -> list[Condition]:
     """Return what is wrong with the disks behind the mounted `drives`; each condition is about a drive's identity.
@@ -60,12 +56,12 @@ def health_conditions(
     found: list[Condition] = []
     for drive in drives:
         if health := healths.get(drive.identity):
-            before = standing.get(("hot", drive.identity))
+            before = standing.get((AlertKind.HOT, drive.identity))
             found += _hot(drive, health, before, settings)
             found += _failing(drive, health)
-            found += _damaged(drive, health, ("damaged", drive.identity) in standing)
+            found += _damaged(drive, health, (AlertKind.DAMAGED, drive.identity) in standing)
             found += _sectors(drive, health, dated.get(drive.identity, ()))
-            found += _unsaid(drive, health, ("unsaid", drive.identity) in standing, settings)
+            found += _unsaid(drive, health, (AlertKind.UNSAID, drive.identity) in standing, settings)
             found += _no_smart(drive, health, settings)
     return found
 
@@ -81,7 +77,7 @@ def offline_conditions(
     drives: Sequence[Drive],
     healths: Mapping[str, Health],
     offlined: Collection[str],
-    told: Collection[tuple[str, str]],
+    told: Collection[tuple[AlertKind, str]],
     settings: Smart,
 ) -> list[Condition]:
     """Return which failing drives are offline by [smart] offline_failing, for as long as they are.
@@ -93,9 +89,9 @@ def offline_conditions(
     for drive in drives:
         health = healths.get(drive.identity)
         is_meant = settings.offline_failing and is_surely_failing(health, settings)
-        if is_offlined(drive, offlined) and (is_meant or ("taken_offline", drive.identity) in told):
+        if is_offlined(drive, offlined) and (is_meant or (AlertKind.TAKEN_OFFLINE, drive.identity) in told):
             facts = {**drive_facts(drive, health), "since": health.failing_since if health else None}
-            found.append(Condition("taken_offline", drive.identity, Severity.WARNING, facts))
+            found.append(Condition(AlertKind.TAKEN_OFFLINE, drive.identity, Severity.WARNING, facts))
     return found
 
 
@@ -112,7 +108,7 @@ def speed_conditions(
         if speed is not None and speed.is_slow:
             facts = {**drive_facts(drive, healths.get(drive.identity))}
             facts |= {"bytes_per_second": speed.bytes_per_second, "arrivals": speed.arrivals}
-            found.append(Condition("slow", drive.identity, Severity.WARNING, facts))
+            found.append(Condition(AlertKind.SLOW, drive.identity, Severity.WARNING, facts))
     return found
 
 
@@ -135,7 +131,7 @@ def quarantine_conditions(
                 "plot": escaped(entry.plot),
                 "since": entry.since,
             }
-            found.append(Condition("quarantined", entry.identity, Severity.CRITICAL, facts))
+            found.append(Condition(AlertKind.QUARANTINED, entry.identity, Severity.CRITICAL, facts))
     return found
 
 
@@ -193,14 +189,14 @@ def _hot(drive: Drive, health: Health, before: Severity | None, settings: Smart)
             "warning_celsius": settings.warning_celsius,
             "critical_celsius": settings.critical_celsius,
         }
-        yield Condition("hot", drive.identity, severity, facts)
+        yield Condition(AlertKind.HOT, drive.identity, severity, facts)
 
 
 def _failing(drive: Drive, health: Health) -> Iterator[Condition]:
     if health.assessment == Assessment.FAILED:
         counters = {name: getattr(health, name) for name in _COUNTERS}
         facts = {**drive_facts(drive, health), "assessment": health.assessment, **counters}
-        yield Condition("failing", drive.identity, Severity.CRITICAL, facts)
+        yield Condition(AlertKind.FAILING, drive.identity, Severity.CRITICAL, facts)
 
 
 def _damaged(drive: Drive, health: Health, is_told: bool) -> Iterator[Condition]:
@@ -208,7 +204,7 @@ def _damaged(drive: Drive, health: Health, is_told: bool) -> Iterator[Condition]
     damage = damage_of(health)
     if damage or (is_told and health.problem):
         facts = {**drive_facts(drive, health), "word": damage.word or "damaged", "details": damage.details()}
-        yield Condition("damaged", drive.identity, Severity.WARNING, facts)
+        yield Condition(AlertKind.DAMAGED, drive.identity, Severity.WARNING, facts)
 
 
 def _unsaid(drive: Drive, health: Health, is_told: bool, settings: Smart) -> Iterator[Condition]:
@@ -216,7 +212,7 @@ def _unsaid(drive: Drive, health: Health, is_told: bool, settings: Smart) -> Ite
     if health.assessment == Assessment.NOT_SAID and health.last_read is not None and (is_told or _is_running(health)):
         facts = {**drive_facts(drive, health), "last_read": health.last_read}
         patience = settings.smart_interval_minutes * 60 * _SECOND_READING
-        yield Condition("unsaid", drive.identity, Severity.WARNING, facts, patience)
+        yield Condition(AlertKind.UNSAID, drive.identity, Severity.WARNING, facts, patience)
 
 
 def _sectors(drive: Drive, health: Health, readings: Sequence[Health]) -> Iterator[Condition]:
@@ -226,14 +222,14 @@ def _sectors(drive: Drive, health: Health, readings: Sequence[Health]) -> Iterat
         facts |= {f"{name}_from": start, f"{name}_to": end}
     if grown:
         severity = Severity.CRITICAL if any(name in grown for name in _FORETELL) else Severity.WARNING
-        yield Condition("sectors", drive.identity, severity, facts)
+        yield Condition(AlertKind.SECTORS, drive.identity, severity, facts)
 
 
 def _no_smart(drive: Drive, health: Health, settings: Smart) -> Iterator[Condition]:
     if health.problem and health.last_read is not None:
         facts = {**drive_facts(drive, health), "why": health.problem, "last_read": health.last_read}
         patience = settings.smart_interval_minutes * 60 * _INTERVALS
-        yield Condition("no_smart", drive.identity, Severity.WARNING, facts, patience)
+        yield Condition(AlertKind.NO_SMART, drive.identity, Severity.WARNING, facts, patience)
 
 
 def _is_running(health: Health) -> bool:

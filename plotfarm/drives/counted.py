@@ -9,6 +9,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from plotfarm.drives.reasons import Why
+from plotfarm.plots.formats import plots_in
+
 _NUMBER_BYTES = 8
 _SAID_BYTES = 4
 
@@ -60,7 +63,7 @@ class CountedDirectory:
     signature: str  # what the directory itself looked like then; "": it is to be gone through again in any case
     gone_through: float  # Unix time
     tally: Mapping[int, int]  # what a header said, completed by the name (drives.counting) -> files
-    plot_bytes: int  # of all plot files
+    plot_bytes: int  # of all plot files, without testing plots
     by_name: int  # files whose header says nothing: it is not read yet, or cannot be
     unread: int  # those of them that are not read yet
     below: tuple[str, ...]  # names of the directories in it that plots may be in
@@ -68,8 +71,13 @@ class CountedDirectory:
 
     @property
     def files(self) -> int:
-        """How many plot files there are."""
+        """How many files were counted, testing plots too."""
         return sum(self.tally.values())
+
+    @property
+    def unreadable(self) -> int:
+        """How many files have a header that could not be read."""
+        return self.by_name - self.unread
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON can carry it."""
@@ -94,15 +102,22 @@ class CountedDirectory:
 
 @dataclass(frozen=True)
 class Count:
-    """The plot files on a whole drive."""
+    """The plot files and testing plots on a whole drive."""
 
     counts: tuple[tuple[str, int, int], ...]  # kind, k, files
-    plots: int  # in all of them together: a .gplot may hold many
+    plots: int  # in all of them together: a .gplot may hold many; without testing plots, as plot_bytes
     plot_bytes: int
     headers_missing: int  # files counted by their names
     gone: tuple[str, ...] = ()  # paths of directories that were known and are not there any more
 
     @property
-    def files(self) -> int:
-        """How many plot files there are."""
-        return sum(files for *_, files in self.counts)
+    def plot_files(self) -> int:
+        """How many plot files there are, without testing plots."""
+        return plots_in({(kind, k): files for kind, k, files in self.counts})
+
+
+@dataclass(frozen=True)
+class ReadThrough:
+    """That a drive was read to its end, as far as it is read: `error` says what could not be; None: all could."""
+
+    error: Why | None

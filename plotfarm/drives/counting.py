@@ -15,53 +15,45 @@ Everything here touches the drive and may block for ever: it is called in the pr
 
 from __future__ import annotations
 
-import contextlib
 import os
 import random
-import re
-import stat
 import time
 import zlib
 from collections import Counter, deque
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from hashlib import blake2b
 
-from plotfarm.drives.counted import Count, CountedDirectory, Headers
+from plotfarm.drives.below import at, number_of, opened_below, regular
+from plotfarm.drives.counted import Count, CountedDirectory, Headers, ReadThrough
 from plotfarm.drives.effort import Effort
-from plotfarm.drives.mount_table import mount_id_of
-from plotfarm.plots.formats import PlotFormat, of_code, of_suffix, read_header
+from plotfarm.drives.header_reader import HeaderReader
+from plotfarm.drives.said import UNREADABLE, completed, k_of, kind_of, plot_bytes_of, plots_of
+from plotfarm.plots.formats import PlotFormat
 from plotfarm.plots.names import is_plot_name
 
 DEEPEST = 4  # directories below the mountpoint
-_START_BYTES = 4096  # kind, k and group size stand in the first 60; reading more would push plots out of memory
-_REPORT_SECONDS = 5.0  # so much work at most is lost if the drive falls silent while headers are read
 _SKIPPED = ("lost+found", "$RECYCLE.BIN")
 _LEFT_ALONE_SECONDS = 5.0  # the times of a file system may be as coarse as 2 s
 _WRITTEN_SECONDS = 600.0  # a plot that was written so lately may be written yet
 _LONGEST_BELIEF_SECONDS = 86400.0
 
-# What a header said is one number, code of the format | k << 4 | group size << 12. It is kept in the database: this
-# never changes.
-_UNREADABLE = 15  # in place of the code: the drive has an error there, and is not asked again
-_K_IN_NAME = re.compile(r"(?:^|[-.])k(1[89]|[234]\d|50)(?=[-.])")
-
 
 def count_plots(
     root: int, mountpoint: str, known: Mapping[str, CountedDirectory], elsewhere: Collection[str], effort: Effort
-) -> Iterator[CountedDirectory | Count]:
-    """Yield each directory under an open one that was gone through, and counts of all of them.
+) -> Iterator[CountedDirectory | Count | ReadThrough]:
+    """Yield each directory under an open one that was gone through, counts of all of them, and whether all was read.
 
     A later one replaces an earlier one of the same path, a later count the one before. Files are counted by their names
     at first, then the headers are read that are not `known` (by path below the mountpoint). `elsewhere`: paths of other
-    mounts and drives, which are not entered. OutOfTimeError when the effort has taken its time, and OSError for what a
-    drive does.
+    mounts and drives, which are not entered. The last word is missing if the time ran out before it was known.
+    OutOfTimeError when the effort has taken its time before all directories were listed, and PlaceError if one of them
+    cannot be read.
     """
     found: dict[str, CountedDirectory] = {}
     todo = deque([""])
     while todo:
         path = todo.popleft()
-        with _opened_below(root, path) as directory:
+        with at(path), opened_below(root, path) as directory:
             if directory is None:
                 continue
             before = known.get(path)
@@ -73,12 +65,15 @@ def count_plots(
         todo += [place for place in below if f"{mountpoint}/{place}" not in elsewhere]
 
     yield _count(found, known)
-    for path in random.sample(sorted(found), len(found)):
-        if found[path].unread:
-            for now in _with_headers(root, found[path], effort):
+    reader = HeaderReader(root, effort)
+    for read in (reader.read_new, reader.read_again):
+        for path in random.sample(sorted(found), len(found)):
+            for now in read(found[path]):
                 found[path] = now
                 yield now
                 yield _count(found, known)
+    if reader.error is not None or time.monotonic() < effort.until:
+        yield ReadThrough(reader.error)
 
 
 def _count(found: Mapping[str, CountedDirectory], known: Collection[str]) -> Count:
@@ -86,8 +81,8 @@ def _count(found: Mapping[str, CountedDirectory], known: Collection[str]) -> Cou
     plots = 0
     for directory in found.values():
         for said, files in directory.tally.items():
-            counts[of_code(said & 15), said >> 4 & 255] += files
-            plots += files * max(1, said >> 12)
+            counts[kind_of(said), k_of(said)] += files
+            plots += files * plots_of(said)
     return Count(
         counts=tuple((kind, k, files) for (kind, k), files in sorted(counts.items()) if files),
         plots=plots,
@@ -165,20 +160,21 @@ def _go_through(directory: int, path: str, known: Headers, effort: Effort) -> _F
                 if _may_enter(entry, path):
                     found.below.append(entry.name)
                 continue
-            status = _regular(entry)
+            status = regular(entry)
             if status is None:
                 continue
 
             effort.files += 1
-            number = _number(path, entry.name, status)
+            number = number_of(path, entry.name, status)
             said = known.get(number)
             if said is None:
                 found.unread += 1
             else:
                 there.append(number)
-            found.by_name += said is None or said == _UNREADABLE
-            found.tally[_by_name(entry.name) if said is None else _completed(said, entry.name)] += 1
-            found.bytes += status.st_size
+            found.by_name += said is None or said == UNREADABLE
+            counted_as = completed(said, entry.name)
+            found.tally[counted_as] += 1
+            found.bytes += plot_bytes_of(counted_as, status.st_size)
             found.written = max(found.written, status.st_mtime)
     found.headers = known if len(there) == len(known) else known.kept(there)
     return found
@@ -189,143 +185,3 @@ def _may_enter(entry: os.DirEntry[str], path: str) -> bool:
     if entry.name.startswith(".") or entry.name in _SKIPPED or depth >= DEEPEST:
         return False
     return entry.is_dir(follow_symlinks=False)
-
-
-def _regular(entry: os.DirEntry[str]) -> os.stat_result | None:
-    """Return what a file looks like; None if it is no regular one, or gone."""
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-    return status if stat.S_ISREG(status.st_mode) else None
-
-
-def _number(path: str, name: str, status: os.stat_result) -> int:
-    """Return the number that a file is known by: 64 bits, so a million plots hardly ever share one."""
-    whole = f"{path}/{name}" if path else name
-    digest = blake2b(os.fsencode(f"{whole}\0{status.st_size}\0{status.st_mtime_ns}"), digest_size=8).digest()
-    return int.from_bytes(digest, "big", signed=True)
-
-
-@contextlib.contextmanager
-def _opened_below(root: int, path: str) -> Iterator[int | None]:
-    """Open a directory step by step, never leaving the mount; None if it went meanwhile or is not ours to read."""
-    # Opened afresh: through an open directory btrfs shows at first what was there when it was opened.
-    steps = [os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)]
-    try:
-        try:
-            for part in path.split("/") if path else ():
-                steps.append(os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=steps[-1]))
-            on_drive = len(steps) == 1 or mount_id_of(steps[-1]) == mount_id_of(root)
-        except (FileNotFoundError, NotADirectoryError, PermissionError):
-            on_drive = False
-        yield steps[-1] if on_drive else None
-    finally:
-        for step in steps:
-            os.close(step)
-
-
-# ---- Headers ----------------------------------------------------------------------------------------
-
-
-def _with_headers(root: int, found: CountedDirectory, effort: Effort) -> Iterator[CountedDirectory]:
-    """Yield a directory with more and more of its headers read, now and then and in the end.
-
-    They are read from another file on each time: where the drive hangs at one, the others are read at the next run. Of
-    their names none is kept: they may be many.
-    """
-    learnt: dict[int, int] = {}
-    tally = Counter(found.tally)
-    by_name = found.by_name
-    last = time.monotonic()
-    for name, number, said in _read_headers(root, found, effort):
-        learnt[number] = said
-        tally[_by_name(name)] -= 1
-        tally[_completed(said, name)] += 1
-        by_name -= said != _UNREADABLE
-        if time.monotonic() >= last + _REPORT_SECONDS:
-            found = _told(found, learnt, tally, by_name)
-            learnt.clear()
-            yield found
-            last = time.monotonic()
-    if learnt:
-        yield _told(found, learnt, tally, by_name)
-
-
-def _told(
-    found: CountedDirectory, learnt: Mapping[int, int], tally: Mapping[int, int], by_name: int
-) -> CountedDirectory:
-    headers = Headers(found.headers).with_more(learnt.items()).packed()
-    left = {said: files for said, files in tally.items() if files > 0}
-    return replace(found, tally=left, by_name=by_name, unread=max(0, found.unread - len(learnt)), headers=headers)
-
-
-def _read_headers(root: int, found: CountedDirectory, effort: Effort) -> Iterator[tuple[str, int, int]]:
-    """Yield (file name, number of the file, what its header said), those of one directory that are not known."""
-    known = Headers(found.headers)
-    start = random.randrange(max(1, found.unread))  # noqa: S311 (no secret)
-    for is_before_start in (False, True):
-        place = 0
-        with _opened_below(root, found.path) as directory:
-            for entry, number in _plots_in(directory, found.path, effort):
-                if time.monotonic() >= effort.until:
-                    return
-                if known.get(number) is not None:
-                    continue
-                place += 1
-                if (place <= start) is not is_before_start:
-                    continue
-                said = _said_by(entry.name, directory)
-                if said is not None:
-                    effort.headers += 1
-                    yield entry.name, number, said
-
-
-def _plots_in(directory: int | None, path: str, effort: Effort) -> Iterator[tuple[os.DirEntry[str], int]]:
-    """Yield the plot files in an open directory with their numbers."""
-    if directory is None:
-        return
-    with os.scandir(directory) as entries:
-        for entry in entries:
-            effort.moved = time.monotonic()
-            if is_plot_name(entry.name) and (status := _regular(entry)) is not None:
-                yield entry, _number(path, entry.name, status)
-
-
-def _said_by(name: str, directory: int | None) -> int | None:
-    """Read the header of one file; None if that is to be tried again."""
-    try:
-        file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=directory)
-    except OSError:
-        return None
-    try:
-        facts = os.fstat(file)
-        if not stat.S_ISREG(facts.st_mode):
-            return None
-        header = read_header(os.pread(file, _START_BYTES, 0), facts.st_size)
-        k = 0 if header.problem or header.k is None else header.k
-        return _as_number(header.kind, k, header.group_size or 0)
-    except OSError:
-        return _UNREADABLE
-    finally:
-        os.close(file)
-
-
-def _as_number(kind: PlotFormat, k: int, group_size: int = 0) -> int:
-    return kind.entry.code | k << 4 | group_size << 12
-
-
-def _by_name(name: str) -> int:
-    return _as_number(of_suffix(os.path.splitext(name)[1]), _k_of(name))
-
-
-def _completed(said: int, name: str) -> int:
-    """Add what the header did not say."""
-    if said == _UNREADABLE:
-        return _by_name(name)
-    return said if said >> 4 & 255 else said | _k_of(name) << 4
-
-
-def _k_of(name: str) -> int:
-    found = _K_IN_NAME.search(name)
-    return int(found[1]) if found else 0

@@ -7,6 +7,7 @@ import fcntl
 import os
 import re
 import struct
+from dataclasses import dataclass
 
 from plotfarm.drives.model import Drive, has_uuid
 from plotfarm.drives.mount_table import Mount
@@ -22,6 +23,25 @@ _GET_UUID = 2 << 30 | (1 + _UUID_BYTES) << 16 | 0x15 << 8
 _BTRFS_INFO_BYTES = 1024
 _BTRFS_INFO = 2 << 30 | _BTRFS_INFO_BYTES << 16 | 0x94 << 8 | 31
 _BTRFS_UUID_OFFSET = 16
+
+
+@dataclass(frozen=True)
+class _Superblock:
+    """Where a file system keeps its UUID on the device, in bytes from its begin."""
+
+    magic_at: int
+    magic: bytes
+    uuid_at: int
+
+
+_EXT = _Superblock(0x438, b"\x53\xef", 0x468)  # struct ext4_super_block, at 1024
+_SUPERBLOCKS = {
+    "ext2": _EXT,
+    "ext3": _EXT,
+    "ext4": _EXT,
+    "xfs": _Superblock(0, b"XFSB", 0x20),
+    "btrfs": _Superblock(0x10040, b"_BHRfS_M", 0x10020),
+}
 
 
 def is_another_file_system(drive: Drive, directory: int, mount: Mount) -> bool:
@@ -51,7 +71,35 @@ def read_uuid(directory: int, file_system: str) -> str:
                 return ""
     except OSError:
         return ""
-    digits = found.hex()
+    return _as_text(found)
+
+
+def uuid_on(directory: int, mount: Mount) -> str:
+    """Return the UUID of the file system that an open directory lies on, from the kernel or the drive; "" if unknown.
+
+    Kernels before 6.9 do not say it, and then the device is read, which only root may.
+    """
+    return read_uuid(directory, mount.file_system) or _superblock_uuid(mount.source, mount.file_system)
+
+
+def _superblock_uuid(device: str, file_system: str) -> str:
+    layout = _SUPERBLOCKS.get(file_system)
+    if layout is None or not device.startswith("/dev/"):
+        return ""
+    try:
+        descriptor = os.open(device, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            magic = os.pread(descriptor, len(layout.magic), layout.magic_at)
+            found = os.pread(descriptor, _UUID_BYTES, layout.uuid_at)
+        finally:
+            os.close(descriptor)
+    except OSError:
+        return ""
+    return _as_text(found) if magic == layout.magic and len(found) == _UUID_BYTES else ""
+
+
+def _as_text(uuid: bytes) -> str:
+    digits = uuid.hex()
     return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from plotfarm.base.database import Database
+from plotfarm.base.text import as_stored, from_stored
 from plotfarm.drives.counted import Count, CountedDirectory
+from plotfarm.drives.reasons import Reason, Why
 
 _MOST_DRIVES = 1000  # drives that were counted longest ago are forgotten first
 _MOST_HEADER_BYTES = 12_000_000  # of one directory, a million plots; one with more is gone through each time
@@ -19,10 +21,10 @@ _MOST_HEADER_BYTES = 12_000_000  # of one directory, a million plots; one with m
 class LastCount:
     """What lay on a drive when it was last counted."""
 
-    plots: int  # plot files
+    plots: int  # plot files, without testing plots
     bytes: int
     time: float  # Unix time
-    counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> plot files; None: not known
+    counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> files, testing plots too; None: not known
 
 
 class Inventory:
@@ -68,7 +70,7 @@ class Inventory:
         """Have drives that were never counted before numbered; when they were counted is not known yet."""
         self._database.write_many(
             "INSERT OR IGNORE INTO counted_drives (identity, plots, bytes, time) VALUES (?, 0, 0, 0)",
-            [(identity,) for identity in identities],
+            [(as_stored(identity),) for identity in identities],
         )
 
     def remember_counts(self, counts: Mapping[str, Count], now: float) -> None:
@@ -82,7 +84,7 @@ class Inventory:
                 "ON CONFLICT (identity) DO UPDATE "
                 "SET plots = excluded.plots, bytes = excluded.bytes, time = excluded.time, counts = excluded.counts",
                 [
-                    (identity, count.files, count.plot_bytes, now, json.dumps(count.counts))
+                    (as_stored(identity), count.plot_files, count.plot_bytes, now, json.dumps(count.counts))
                     for identity, count in counts.items()
                 ],
             )
@@ -98,13 +100,40 @@ class Inventory:
             if len(numbers) > _MOST_DRIVES:
                 self._forget_oldest()
 
+    def read_errors(self) -> dict[str, Why]:
+        """Return what could not be read below the root of a drive when it was last counted, by identity."""
+        rows = self._database.rows("SELECT identity, why FROM read_errors")
+        return {os.fsdecode(identity): Why(Reason.IO_ERROR, why) for identity, why in rows}
+
+    def remember_read_errors(self, met: Mapping[str, Why | None], now: float) -> None:
+        """Take in, by identity, why something on a drive could not be read, None if all could, at `now` (Unix time).
+
+        Anything but an error of the drive is no news of it.
+        """
+        known = self.read_errors()
+        over = [identity for identity, why in met.items() if why is None and identity in known]
+        if over:
+            self._database.write_many(
+                "DELETE FROM read_errors WHERE identity = ?", [(os.fsencode(identity),) for identity in over]
+            )
+        errors = {identity: why for identity, why in met.items() if why is not None and why.reason is Reason.IO_ERROR}
+        if errors:
+            self._database.write_many(
+                "INSERT INTO read_errors VALUES (?, ?, ?) ON CONFLICT (identity) DO UPDATE SET why = excluded.why",
+                [(os.fsencode(identity), why.detail, now) for identity, why in errors.items()],
+            )
+
     def last_counts(self) -> dict[str, LastCount]:
         """Return the last count of every drive that was ever counted here, by identity."""
         rows = self._database.rows("SELECT identity, plots, bytes, time, counts FROM counted_drives WHERE time > 0")
-        return {identity: LastCount(plots, size, time, _counts(text)) for identity, plots, size, time, text in rows}
+        return {
+            from_stored(identity): LastCount(plots, size, time, _counts(text))
+            for identity, plots, size, time, text in rows
+        }
 
     def _numbers(self) -> dict[str, int]:
-        return dict(self._database.rows("SELECT identity, drive FROM counted_drives"))
+        rows = self._database.rows("SELECT identity, drive FROM counted_drives")
+        return {from_stored(identity): drive for identity, drive in rows}
 
     def _forget_oldest(self) -> None:
         stale = "SELECT drive FROM counted_drives ORDER BY time DESC LIMIT -1 OFFSET ?"

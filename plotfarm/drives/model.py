@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.drives.reasons import Reason, Why
+from plotfarm.plots.formats import plots_in
 from plotfarm.plots.parts import FoundPart
 
 if TYPE_CHECKING:
@@ -62,17 +63,18 @@ class Reading:
     was_asked: bool = True  # False: it was left out, so that it was not touched
     mount: str = ""  # its mount identity (drives.mount_identity) when it answered; "": not known
     disk: str = ""  # the device that the marker file of a declared directory names, for SMART
-    counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> plot files; None: not asked for or not known
+    uuid: str = ""  # of its file system, read from it because udev does not tell; "": udev does, or it is not known
+    counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> files; None: not asked for or not known
     uncounted: Why | None = None  # why there are no counts although they were asked for
-    plots: int = 0  # in all plot files together: a .gplot may hold many
+    plots: int = 0  # in all plot files together: a .gplot may hold many; without testing plots, as plot_bytes
     plot_bytes: int = 0  # of all plot files
     counted: float = 0.0  # Unix time of the counts, if they are of an earlier look
     headers_missing: int = 0  # files counted by their names: header unreadable, or not read yet (the next run does)
 
     @property
     def plot_files(self) -> int | None:
-        """How many plot files lie on it; None: not asked for or not known."""
-        return None if self.counts is None else sum(self.counts.values())
+        """How many plot files lie on it, without testing plots; None: not asked for or not known."""
+        return None if self.counts is None else plots_in(self.counts)
 
 
 @dataclass(frozen=True)

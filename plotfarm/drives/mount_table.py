@@ -1,15 +1,23 @@
-"""The kernel's own list of mounts, /proc/self/mountinfo: reading it never touches a drive."""
+"""The kernel's own list of mounts, /proc/self/mountinfo: reading it never touches a drive.
+
+Any user may have made a mount (fusermount), with any bytes in its name but NUL. The kernel escapes blank, tab, line
+feed, backslash and #, and nothing else: so the table is divided as bytes, where no other character ends a line.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+_LOG = logging.getLogger(__name__)
+
 # What the options of a file system say when ext4 gave up on a failing drive (errors=remount-ro): from Linux 6.15 on
 # the second, and then neither statvfs(3) nor access(2) tells.
 _READ_ONLY = frozenset({"ro", "emergency_ro"})
+_MOST_SHOWN = 200  # bytes of a line
 
 
 @dataclass(frozen=True)
@@ -29,19 +37,25 @@ class Mount:
 def read_mount_table() -> list[Mount]:
     """Return every mount that this process sees, in the order in which they were made."""
     with open("/proc/self/mountinfo", "rb") as file:
-        return parse_mount_table(os.fsdecode(file.read()))
+        return parse_mount_table(file.read())
 
 
-def parse_mount_table(text: str) -> list[Mount]:
-    """Read the content of a mountinfo file."""
-    # Not splitlines(): a mountpoint may contain other characters that are taken for the end of a line.
-    return [_parse_line(line) for line in text.split("\n") if line]
+def parse_mount_table(content: bytes) -> list[Mount]:
+    """Read the content of a mountinfo file; a line that makes no sense is skipped, and the log says which."""
+    mounts = []
+    for line in filter(None, content.split(b"\n")):
+        try:
+            mounts.append(_parse_line(line))
+        except (ValueError, OverflowError):
+            _LOG.warning("A line of the kernel's mount table cannot be read, and is skipped: %r", line[:_MOST_SHOWN])
+    return mounts
 
 
-def _parse_line(line: str) -> Mount:
-    before, _, after = line.partition(" - ")
-    mount_id, _, number, root, mountpoint, options = before.split(" ")[:6]
-    file_system, source, super_options = after.split(" ")[:3]
+def _parse_line(line: bytes) -> Mount:
+    before, _, after = line.partition(b" - ")
+    mount_id, _, number, *names = (os.fsdecode(field) for field in before.split(b" ")[:6])
+    root, mountpoint, options = names
+    file_system, source, super_options = (os.fsdecode(field) for field in after.split(b" ")[:3])
     major, minor = number.split(":")
     return Mount(
         mount_id=int(mount_id),

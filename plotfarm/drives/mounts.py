@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,8 +19,9 @@ from plotfarm.drives.mount_table import Mount, covering, decode, read_mount_tabl
 from plotfarm.drives.patterns import matches_any
 from plotfarm.drives.reasons import Reason, Why
 
+_LOG = logging.getLogger(__name__)
 _FSTAB = Path("/etc/fstab")
-_CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[2]
 _DEVICE_NAMES = Path("/dev/disk")
 _NUMBER = re.compile("([0-9]+)")
 
@@ -41,11 +44,17 @@ def find_drives(settings: Drives) -> list[Drive]:
     return list(survey(settings).drives)
 
 
-def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, str]] | None = None) -> Survey:
+def survey(
+    settings: Drives,
+    current: str = "",
+    known: Mapping[str, tuple[str, str]] | None = None,
+    read: Mapping[str, str] | None = None,
+) -> Survey:
     """Find the plot drives, and those that should be here and are not.
 
     `current` is the mountpoint of the configured plot drive; `known` holds the drives that were ever seen
     here: identity -> (mountpoint, device). Both, and /etc/fstab, only add drives that are not mounted or replaced.
+    `read`: mountpoint -> the UUID that was read there, where udev tells none.
     """
     table = read_mount_table()
     names = device_names()
@@ -56,7 +65,7 @@ def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, s
     read_only = {drive.mountpoint for drive in listed if drive.is_meant_read_only}
     drives = [replace(each, is_meant_read_only=True) if each.mountpoint in read_only else each for each in drives]
     missing = not_mounted(
-        [*drives, *(verdict.drive for verdict in passed_over)],
+        [_by_uuid(drive, read or {}) for drive in [*drives, *(verdict.drive for verdict in passed_over)]],
         expected=[*_expected(settings, known or {}, listed), *([Drive(current, "", "", 0, "")] if current else [])],
     )
     order = natural_order()
@@ -64,6 +73,13 @@ def survey(settings: Drives, current: str = "", known: Mapping[str, tuple[str, s
         tuple(sorted(drives, key=order)),
         tuple(sorted(passed_over + missing, key=lambda verdict: order(verdict.drive))),
     )
+
+
+def _by_uuid(drive: Drive, read: Mapping[str, str]) -> Drive:
+    """Return a drive that is known by its place as one that is known by the UUID that was read there."""
+    if has_uuid(drive.identity) or drive.directory_mode or drive.mountpoint not in read:
+        return drive
+    return replace(drive, identity=f"uuid:{read[drive.mountpoint]}")
 
 
 def natural_order() -> Callable[[Drive], Any]:
@@ -152,11 +168,19 @@ def device_names() -> dict[str, list[str]]:
         return {}  # containers have no udev
     for kind in kinds:
         directory = str(_DEVICE_NAMES / kind)
-        for name in os.listdir(directory):
+        for name in _listed(directory):
             link = os.path.join(directory, name)
-            target = os.path.normpath(os.path.join(directory, os.readlink(link)))
-            names.setdefault(target, []).append(link)
+            with contextlib.suppress(OSError):  # udev took it away meanwhile, or it is no link
+                target = os.path.normpath(os.path.join(directory, os.readlink(link)))
+                names.setdefault(target, []).append(link)
     return names
+
+
+def _listed(directory: str) -> list[str]:
+    try:
+        return os.listdir(directory)
+    except OSError:  # udev took it away meanwhile
+        return []
 
 
 def _drive(mount: Mount, names: Mapping[str, Sequence[str]]) -> Drive:
@@ -175,7 +199,7 @@ def _directory(path: Path, table: Sequence[Mount]) -> Drive:
 
 
 def _system_disks(table: Sequence[Mount]) -> dict[int, Reason]:
-    reasons = {str(_CHECKOUT): Reason.PROGRAM_DISK, "/": Reason.SYSTEM_DISK}
+    reasons = {str(CHECKOUT): Reason.PROGRAM_DISK, "/": Reason.SYSTEM_DISK}
     covers = {covering(path, table): reason for path, reason in reasons.items()}
     return {mount.device_number: reason for mount, reason in covers.items() if mount is not None}
 
@@ -195,11 +219,15 @@ def _expected(settings: Drives, known: Mapping[str, tuple[str, str]], listed: Se
 def parse_fstab(text: str) -> list[Drive]:
     """Return what an fstab(5) lists, as drives that are not mounted; UUID= gives the identity."""
     drives: list[Drive] = []
-    for line in text.splitlines():
-        fields = line.split()
+    for line in text.split("\n"):
+        # Only blank and tab divide its fields: getmntent(3). A name may hold what else counts as white space.
+        fields = re.findall(r"[^ \t\r]+", line)
         if len(fields) < 3 or fields[0].startswith("#"):
             continue
         device, place = decode(fields[0]), os.path.normpath(decode(fields[1]))
+        if "\0" in place:
+            _LOG.warning("A line of fstab names no directory, and is skipped: %s", line)
+            continue
         uuid = device.removeprefix("UUID=").strip('"') if device.startswith("UUID=") else ""
         identity = f"uuid:{uuid}" if uuid else f"mount:{place}"
         is_meant_read_only = len(fields) > 3 and "ro" in fields[3].split(",")

@@ -75,7 +75,7 @@ def ways(entries: Iterable[Entry]) -> frozenset[str]:
 
 
 def _entries(text: str) -> list[Entry]:
-    return [entry for entry in map(_entry, text.splitlines()) if entry]
+    return [entry for entry in map(_entry, text.split("\n")) if entry]
 
 
 def _entry(line: str) -> Entry | None:
@@ -201,7 +201,7 @@ def take_over(state_directory: Path, lock_directory: Path, drives: Sequence[Driv
 
 def _still_to_take_over(text: str, state_directory: Path) -> str:
     """Return the content of the original unless `text`, the content of the file, says that it was taken over."""
-    if state_directory / FILE_NAME == ORIGINAL or any(line.startswith(_taken_over()) for line in text.splitlines()):
+    if state_directory / FILE_NAME == ORIGINAL or any(line.startswith(_taken_over()) for line in text.split("\n")):
         return ""
     return _read(ORIGINAL)
 
@@ -237,7 +237,8 @@ def _changing(state_directory: Path, lock_directory: Path) -> Iterator[list[str]
         lock = Lock(lock_directory / "offlined.lock")
         lock.acquire(wait=True)
         with lock:
-            lines = [f"{line}\n" for line in _read(path).splitlines()]
+            text = _read(path).removesuffix("\n")
+            lines = [f"{line}\n" for line in text.split("\n")] if text else []
             before = list(lines)
             yield lines
             if lines != before:
@@ -255,13 +256,13 @@ def _changing(state_directory: Path, lock_directory: Path) -> Iterator[list[str]
 
 def _create(path: Path) -> None:
     """Make the file if it is not there, so that the user whom the directory belongs to can read and change it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
         return
     try:
-        os.fchmod(descriptor, 0o644)
+        os.fchmod(descriptor, 0o600)
         if os.geteuid() == 0:
             owner = path.parent.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)

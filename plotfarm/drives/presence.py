@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import assert_never
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.config.sections import Watch
 from plotfarm.base.text import one_line
 from plotfarm.drives.conditions import drive_facts
@@ -19,8 +19,6 @@ from plotfarm.drives.health import Health
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.offlined import is_offlined
 from plotfarm.drives.reasons import Reason
-
-PRESENCE_KINDS = ("missing", "not_answering", "wrong_drive", "read_only", "io_error", "no_permission", "probe_broken")
 
 
 class Silence(Enum):
@@ -37,7 +35,7 @@ class Silence(Enum):
 class Alert:
     """What a reason raises."""
 
-    kind: str
+    kind: AlertKind
     severity: Severity
     is_at_once: bool  # False: only when it has lasted for [watch] missing_minutes
     is_absence: bool = False  # the drive is not there: no news of one that was never mounted here
@@ -47,19 +45,19 @@ def response(reason: Reason) -> Alert | Silence:
     """Return what is to be done about a drive that gets plots, or none, for this reason."""
     match reason:
         case Reason.NOT_MOUNTED | Reason.NO_MARKER:
-            return Alert("missing", Severity.CRITICAL, is_at_once=False, is_absence=True)
+            return Alert(AlertKind.MISSING, Severity.CRITICAL, is_at_once=False, is_absence=True)
         case Reason.WRONG_DRIVE:
-            return Alert("wrong_drive", Severity.CRITICAL, is_at_once=True, is_absence=True)
+            return Alert(AlertKind.WRONG_DRIVE, Severity.CRITICAL, is_at_once=True, is_absence=True)
         case Reason.NOT_ANSWERING | Reason.PROBE_HANGS | Reason.WRITER_HANGS:
-            return Alert("not_answering", Severity.CRITICAL, is_at_once=False)
+            return Alert(AlertKind.NOT_ANSWERING, Severity.CRITICAL, is_at_once=False)
         case Reason.READ_ONLY:
-            return Alert("read_only", Severity.CRITICAL, is_at_once=True)
+            return Alert(AlertKind.READ_ONLY, Severity.CRITICAL, is_at_once=True)
         case Reason.IO_ERROR:
-            return Alert("io_error", Severity.CRITICAL, is_at_once=True)
+            return Alert(AlertKind.IO_ERROR, Severity.CRITICAL, is_at_once=True)
         case Reason.NO_PERMISSION:
-            return Alert("no_permission", Severity.WARNING, is_at_once=True)
+            return Alert(AlertKind.NO_PERMISSION, Severity.WARNING, is_at_once=True)
         case Reason.PROBE_BROKEN:
-            return Alert("probe_broken", Severity.WARNING, is_at_once=False)
+            return Alert(AlertKind.PROBE_BROKEN, Severity.WARNING, is_at_once=False)
         case Reason.HAS_ROOM:
             return Silence.IN_ORDER
         case Reason.FULL | Reason.TOO_SMALL:

@@ -99,6 +99,7 @@ class _Probe:
         self._answers: dict[int, dict[str, Any]] = {}
         self._counts: dict[int, Count] = {}
         self._uncounted: dict[int, Why] = {}
+        self._read_errors: dict[int, Why | None] = {}  # None: all could be read
         self._ended = False  # the helper has nothing more to say
         self._kept: list[tuple[str, CountedDirectory]] = []  # that are to be written down
         self._kept_bytes = 0
@@ -106,7 +107,7 @@ class _Probe:
 
     def run(self, names: Collection[str], only_names: Collection[str], lock_directory: Path) -> list[Reading]:
         """Have the drives asked; returns their readings."""
-        lock_directory.mkdir(parents=True, exist_ok=True)
+        lock_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _reap()
         known = None
         if self._counting is not None:
@@ -169,6 +170,8 @@ class _Probe:
             self._keep(said["index"], said["directory"])
         elif "count" in said:
             self._take_count(said["index"], said["count"])
+        elif "read_error" in said:
+            self._read_errors[said["index"]] = why_of_json(said["read_error"]) if said["read_error"] else None
         elif "uncounted" in said:
             self._uncounted[said["index"]] = why_of_json(said["uncounted"])
         else:
@@ -216,7 +219,10 @@ class _Probe:
             return readings
         self._write_down(at_once=True)
         counts = {self._drives[index].identity: count for index, count in self._counts.items()}
+        errors = {**self._uncounted, **self._read_errors}
+        by_identity = {self._drives[index].identity: why for index, why in errors.items()}
         self._counting.inventory.remember_counts(counts, time.time())
+        self._counting.inventory.remember_read_errors(by_identity, time.time())
         return [self._with_plots(index, reading) for index, reading in enumerate(readings)]
 
     def _with_plots(self, index: int, reading: Reading) -> Reading:

@@ -22,6 +22,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NoReturn
 
+from plotfarm.base.lock_files import LockRefused
 from plotfarm.drives.asking import ask_drive, ask_for_names, ask_for_plots
 from plotfarm.drives.counted import CountedDirectory
 from plotfarm.drives.effort import Effort
@@ -261,7 +262,7 @@ def _ask(work: _Work, index: int) -> None:
     try:
         with Turn(task.lock_directory, Purpose.ASK, drive.identity) as turn:
             facts = _ask_in_turn(work, index, turn)
-    except OSError as error:
+    except (OSError, LockRefused) as error:
         facts = {"problem": asdict(_no_lock(error))}
     if not work.is_expected(Purpose.ASK, index):
         return  # it was given up; whoever asks next gets the answer
@@ -293,7 +294,7 @@ def _count(work: _Work, index: int) -> None:
     try:
         with Turn(task.lock_directory, Purpose.COUNT, drive.identity) as turn:
             _count_in_turn(work, index, turn)
-    except OSError as error:
+    except (OSError, LockRefused) as error:
         work.say(index=index, uncounted=asdict(_no_lock(error)))
     work.expect_no_more(Purpose.COUNT, index)
 
@@ -332,5 +333,6 @@ def _inside(
             visit.clear()
 
 
-def _no_lock(error: OSError) -> Why:
-    return Why(Reason.PROBE_BROKEN, f"its lock cannot be opened: {error.strerror}")
+def _no_lock(error: OSError | LockRefused) -> Why:
+    why = error.strerror if isinstance(error, OSError) else str(error)
+    return Why(Reason.PROBE_BROKEN, f"its lock cannot be opened: {why}")

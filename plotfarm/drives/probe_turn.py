@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from plotfarm.base.lock_files import open_lock_file
 from plotfarm.drives.model import lock_name
 
 _LONGEST_MARK = 64
@@ -21,14 +22,13 @@ _LONGEST_PAUSE_SECONDS = 0.02
 
 
 class Turn:
-    """The lock of one drive for one purpose, as a context manager: not held at first. OSError if it cannot be opened.
+    """The lock of one drive for one purpose, as a context manager: not held at first.
 
-    Only one thread works with it, but for `mark`.
+    OSError or LockRefused if it cannot be opened. Only one thread works with it, but for `mark`.
     """
 
     def __init__(self, directory: Path, purpose: str, identity: str) -> None:
-        path = directory / lock_name(purpose, identity)
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+        self._file = open_lock_file(directory / lock_name(purpose, identity))
 
     def __enter__(self) -> Turn:
         return self

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -14,6 +14,7 @@ from plotfarm.base.locks import Lock, holder, is_alive, last_content
 from plotfarm.drives.model import Arrival, Drive, lock_name
 
 _PURPOSE = "drive"
+_LARGEST = 2**63
 _TRIES = 20  # a progress update takes microseconds; one of these tries falls between two of them
 
 
@@ -25,10 +26,13 @@ class Reservations:
         self._served: dict[Path, tuple[int, str, float]] = {}  # a lock -> time of its file (ns), plotter, since when
 
     @contextlib.contextmanager
-    def mutex(self) -> Iterator[None]:
-        """Keep others from looking and taking for a moment. Never touch a drive in it: that can hang."""
+    def mutex(self, limit_seconds: float | None = None) -> Iterator[None]:
+        """Keep others from looking and taking for a moment. Never touch a drive in it: that can hang.
+
+        LockTimeout if somebody holds it for longer than `limit_seconds`; None: see Lock.acquire.
+        """
         lock = Lock(self.lock_directory / "arrivals.lock")
-        lock.acquire(wait=True)
+        lock.acquire(wait=True, limit_seconds=limit_seconds)
         try:
             yield
         finally:
@@ -98,6 +102,11 @@ class Reservations:
             return None
 
 
+def arriving_bytes(arrivals: Iterable[Arrival], plotter: str) -> int:
+    """Return how many bytes all plots have that others than `plotter` are bringing now."""
+    return sum(arrival.bytes for arrival in arrivals if arrival.alive and arrival.plotter != plotter)
+
+
 def _content(path: Path) -> dict[str, Any] | None:
     """Return what the holder wrote, None if the lock is free; half-written content is read again."""
     content = holder(path)
@@ -111,14 +120,26 @@ def _content(path: Path) -> dict[str, Any] | None:
 def _arrival(content: dict[str, Any], path: Path) -> Arrival:
     return Arrival(
         plot=str(content.get("plot", "")),
-        bytes=int(content.get("bytes", 0)),
-        written_bytes=int(content.get("written_bytes", 0)),
+        bytes=_whole(content, "bytes"),
+        written_bytes=_whole(content, "written_bytes"),
         identity=str(content.get("identity", unquote(path.stem.removeprefix(f"{_PURPOSE}-")))),
         plotter=str(content.get("plotter", "")),
-        since=float(content.get("since", 0.0)),
+        since=_number(content, "since"),
         alive=is_alive(content),
         publishing=content.get("publishing") is True,
-        offset=int(content.get("offset", 0)),
-        progress=float(content.get("progress", 0.0)),
+        offset=_whole(content, "offset"),
+        progress=_number(content, "progress"),
         arrival_id=str(content.get("arrival_id", "")),
     )
+
+
+def _number(content: dict[str, Any], key: str) -> float:
+    """Return a number of a lock's content; 0 if it is none, for anything may stand there."""
+    value = content.get(key)
+    if isinstance(value, int | float) and -_LARGEST <= value <= _LARGEST:  # which NaN is not
+        return float(value)
+    return 0.0
+
+
+def _whole(content: dict[str, Any], key: str) -> int:
+    return int(_number(content, key))

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from plotfarm.base.lock_waits import LockTimeout, note_in_vain
 from plotfarm.base.locks import Lock, LockBusy, holder
 from plotfarm.drives.turns import Ticket
 
@@ -17,6 +18,7 @@ _TURNED_AWAY = "refused"
 _MOST_GRANTED = 1000  # on this host
 _MOST_TURNED_AWAY = 100
 _TURNED_AWAY_PER_PLOTTER = 4  # who hear in so many words that they have too many; others are not even heard
+_LOOK_SECONDS = 2.0  # somebody who looks at a lock holds it for microseconds; everybody else waits meanwhile
 _STALE_SECONDS = 60.0  # a waiting process looks again far more often; one that does not is stopped
 
 
@@ -64,7 +66,7 @@ class Sessions:
         try:
             lock.acquire(plotter=plotter)
         except LockBusy:  # somebody outside the mutex looks at it just now
-            lock.acquire(wait=True, plotter=plotter)
+            _wait_for(lock, plotter)
         return lock
 
     def tickets(self) -> list[Ticket]:
@@ -80,3 +82,11 @@ class Sessions:
 
     def _paths(self, purpose: str) -> list[Path]:
         return sorted(self._directory.glob(f"{purpose}-*.lock"))
+
+
+def _wait_for(lock: Lock, plotter: str) -> None:
+    try:
+        lock.acquire(wait=True, limit_seconds=_LOOK_SECONDS, plotter=plotter)
+    except LockTimeout as timeout:
+        note_in_vain(timeout)
+        raise

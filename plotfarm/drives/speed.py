@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from plotfarm.base.state import Transfer, TransferOutcome
+from plotfarm.plots.formats import NO_PLOTS
 
 _SMALLEST_BYTES = 10**9  # of a smaller plot most is the conversation
 _NEWEST = 20
@@ -28,8 +29,8 @@ def speeds(transfers: Sequence[Transfer]) -> dict[str, Speed]:
     """Return mountpoint -> speed from the arrivals of this host, newest first; a drive without any is missing."""
     found: dict[str, list[float]] = {}
     for transfer in transfers:
-        counts = transfer.outcome is TransferOutcome.STORED and transfer.digest and transfer.bytes >= _SMALLEST_BYTES
-        if counts and transfer.seconds > 0:
+        is_whole = transfer.outcome is TransferOutcome.STORED and transfer.digest and transfer.seconds > 0
+        if is_whole and transfer.bytes >= _SMALLEST_BYTES and transfer.kind not in NO_PLOTS:
             found.setdefault(os.path.dirname(transfer.target), []).append(transfer.bytes / transfer.seconds)
     medians = {drive: statistics.median(each[:_NEWEST]) for drive, each in found.items()}
     compared = [medians[drive] for drive, each in found.items() if len(each) >= _ENOUGH]

@@ -6,53 +6,67 @@ import subprocess
 import sys
 import time
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base import lock_waits
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.exposure import is_exposed
 from plotfarm.base.config.loader import CHECKOUT
 from plotfarm.base.config.sections import Config
-from plotfarm.base.memory_trouble import NewerMemoryError, met
-from plotfarm.base.state import State
+from plotfarm.base.database import Database
+from plotfarm.base.memory_trouble import met
+from plotfarm.base.runs import RunBook
+from plotfarm.jobs import run_records
 from plotfarm.jobs.telling import Teller
-from plotfarm.notify.checks import check
+from plotfarm.notify.checks import Check, check
 from plotfarm.notify.outbox import Outbox
 
 
-def tell(script: str, trouble: str, config: Config) -> None:
-    """Note whether `script` ("" for one that a person watches) ended in `trouble`, and start the delivery if due."""
-    state = _memory(config)
+def tell(script: str, trouble: str, config: Config, memory: Database | None = None) -> None:
+    """Note whether `script` ("" for one that a person watches) ended in `trouble`, and start the delivery if due.
+
+    `memory`: the state database, if it is open already; it stays open.
+    """
+    database = memory or run_records.open_memory(config)
     try:
+        checks = [_check_locks(), run_records.check_runs(RunBook(database), config.watch)]
         if script:
-            patience = config.watch.trouble_minutes * 60
-            facts = {"script": script, "why": trouble}
-            failed = Condition("job_failed", script, Severity.CRITICAL, facts, patience)
-            exposed = Condition("config_readable", str(config.path), Severity.WARNING, {"path": str(config.path)})
-            memory = memory_conditions(script)
-            Teller(config, state.database).evaluate(
-                [
-                    check(["job_failed"], [failed] if trouble else [], about=[script]),
-                    check(["memory_unusable"], memory, about=[script]),
-                    check(["config_readable"], [exposed] if is_exposed(config) else [], about=[str(config.path)]),
-                ]
-            )
-        if Outbox(state.database).has_due(time.time()):
+            checks += _checks_of_script(script, trouble, config, database)
+        Teller(config, database).evaluate(checks)
+        if Outbox(database).has_due(time.time()):
             start_delivery(config)
     finally:
-        state.close()
+        if memory is None:
+            database.close()
 
 
-def _memory(config: Config) -> State:
-    """Return the state; if a later version of the suite made it, one in RAM, from which alerts go at once."""
-    try:
-        return State(config.paths.state)
-    except NewerMemoryError:
-        return State(None)
+def _check_locks() -> Check:
+    """Look at the locks that this run took, or waited for in vain."""
+    in_vain = lock_waits.waited_in_vain()
+    about = {str(path) for path in lock_waits.taken()} | {str(one.path) for one in in_vain}
+    return check(Look.LOCKS, run_records.lock_conditions(in_vain), about=about)
+
+
+def _checks_of_script(script: str, trouble: str, config: Config, database: Database) -> list[Check]:
+    patience = run_records.grace_seconds(RunBook(database), script, config.watch) if trouble else 0.0
+    facts = {"script": script, "why": trouble}
+    failed = Condition(AlertKind.JOB_FAILED, script, Severity.CRITICAL, facts, patience)
+    is_told_already = bool(lock_waits.waited_in_vain())
+    path = str(config.path)
+    exposed = Condition(AlertKind.CONFIG_READABLE, path, Severity.WARNING, {"path": path})
+    return [
+        check(Look.JOB, [failed] if trouble and not is_told_already else [], about=[script]),
+        check(Look.MEMORY, memory_conditions(script), about=[script]),
+        check(Look.PASSWORDS, [exposed] if is_exposed(config) else [], about=[path]),
+        # It was started, and could read its configuration.
+        check(Look.CONFIGURATION, [], about=[path]),
+        check(Look.PACKAGES, [], about=[str(CHECKOUT)]),
+    ]
 
 
 def memory_conditions(script: str) -> list[Condition]:
     """Return an alert if this process could not use the state database. Of each script: not all use the same of it."""
     return [
         Condition(
-            "memory_unusable",
+            AlertKind.MEMORY_UNUSABLE,
             script,
             Severity.CRITICAL,
             {"path": str(one.path), "trouble": one.trouble.value, "why": one.detail},

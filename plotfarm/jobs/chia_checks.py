@@ -4,37 +4,37 @@ from __future__ import annotations
 
 import time
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.units import DAY_SECONDS
+from plotfarm.chia.farm_log import Farmed, Unreadable
+from plotfarm.jobs.farming import Heard, is_silent
 from plotfarm.jobs.stock import Stock
 from plotfarm.notify.checks import Check, check
 
 
-def checks_of_chia(config: Config, stock: Stock) -> list[Check]:
+def checks_of_chia(config: Config, stock: Stock, heard: Heard) -> list[Check]:
     """Compare the drives with what Chia farms. A host without Chia has nothing to compare."""
     from plotfarm.chia.settings import log_path
 
-    if not log_path(config.chia).exists():
-        return [check(["chia_difference", "chia_not_listed", "chia_unreadable"], [])]
-    return [*_by_its_log(config, stock), *_by_its_configuration(config, stock)]
+    if isinstance(heard.now, Unreadable) and not log_path(config.chia).exists():
+        return [check(Look.FARMED_PLOTS, [])]
+    return [*_by_its_word(config, stock, heard.now), *_by_its_configuration(config, stock)]
 
 
-def _by_its_log(config: Config, stock: Stock) -> list[Check]:
+def _by_its_word(config: Config, stock: Stock, said: Farmed | Unreadable | None) -> list[Check]:
     """Compare the plots on the drives with those that Chia farms.
 
     What it said before it fell silent is no news: a difference is then neither raised nor over.
     """
-    from plotfarm.chia.farm_log import Unreadable, farmed
-    from plotfarm.chia.settings import log_path
-    from plotfarm.jobs.farming import is_silent
-
-    said = farmed(log_path(config.chia))
+    if said is None:
+        return []
     if isinstance(said, Unreadable):
         facts = {"why": said.why, "remedy": said.remedy}
-        return [check(["chia_unreadable"], [Condition("chia_unreadable", "chia", Severity.WARNING, facts)])]
+        unreadable = Condition(AlertKind.CHIA_UNREADABLE, "chia", Severity.WARNING, facts)
+        return [check(Look.FARMED_PLOTS, [unreadable], kinds=[AlertKind.CHIA_UNREADABLE])]
 
-    readable = check(["chia_unreadable"], [])
+    readable = check(Look.FARMED_PLOTS, [], kinds=[AlertKind.CHIA_UNREADABLE])
     counts = [reading.plot_files for reading in stock.readings.values()]
     if None in counts or is_silent(said, config.chia, time.time()):
         return [readable]
@@ -43,13 +43,14 @@ def _by_its_log(config: Config, stock: Stock) -> list[Check]:
     found = []
     if abs(on_drives - said.plots) > config.watch.chia_difference:
         numbers = {"on_drives": on_drives, "farmed": said.plots}
-        found.append(Condition("chia_difference", "plots", Severity.WARNING, numbers, repeat_seconds=DAY_SECONDS))
-    return [readable, check(["chia_difference"], found)]
+        found.append(
+            Condition(AlertKind.CHIA_DIFFERENCE, "plots", Severity.WARNING, numbers, repeat_seconds=DAY_SECONDS)
+        )
+    return [readable, check(Look.FARMED_PLOTS, found, kinds=[AlertKind.CHIA_DIFFERENCE])]
 
 
 def _by_its_configuration(config: Config, stock: Stock) -> list[Check]:
     """Look whether Chia lists every drive that plots lie on."""
-    from plotfarm.chia.farm_log import Unreadable
     from plotfarm.chia.settings import not_listed, plot_directories
 
     listed = plot_directories(config.chia)
@@ -59,5 +60,7 @@ def _by_its_configuration(config: Config, stock: Stock) -> list[Check]:
     found = []
     if missing := not_listed(places, listed.directories, listed.recursive):
         about = {"mountpoints": ", ".join(missing)}
-        found.append(Condition("chia_not_listed", "drives", Severity.WARNING, about, repeat_seconds=DAY_SECONDS))
-    return [check(["chia_not_listed"], found)]
+        found.append(
+            Condition(AlertKind.CHIA_NOT_LISTED, "drives", Severity.WARNING, about, repeat_seconds=DAY_SECONDS)
+        )
+    return [check(Look.FARMED_PLOTS, found, kinds=[AlertKind.CHIA_NOT_LISTED])]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import logging
-import shutil
-import sys
 import time
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.locks import refuse_network_directory, sole_run
 from plotfarm.base.state import State
+from plotfarm.drives.candidates import candidates
 from plotfarm.drives.choose import Choice
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.mounts import find_drives
@@ -17,11 +16,15 @@ from plotfarm.drives.offlined import ORIGINAL
 from plotfarm.drives.probe import Counting
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.jobs import look_after, offline
+from plotfarm.jobs.run_records import newest_runs
+from plotfarm.jobs.server import sender
 from plotfarm.jobs.stale_parts import remove_stale_parts
 from plotfarm.jobs.stock import take_stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.reports import explain as words
 from plotfarm.reports import reasons
+from plotfarm.reports.envelope import Report, Role, enveloped
+from plotfarm.reports.terminal import complain, say, say_if_watched, standard_output
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +34,7 @@ def choose_drive(config: Config) -> int:
     lock = sole_run(config.paths.locks / "drive_manager.lock")
     if lock is None:
         _LOG.info("drive_manager is running already, Exiting")
+        say_if_watched("drive_manager.py is running already: nothing to do.")
         return 0
     with lock:
         state = State(config.paths.state)
@@ -54,8 +58,9 @@ def _one_run(config: Config, state: State) -> int:
         look_after.tell_of_change(config, state, stock, teller)
     look_after.look_after(config, state, stock, teller, due)
     if stock.choice.chosen is None:
-        print(f"drive_manager: {no_drive(stock.choice)}", file=sys.stderr)  # noqa: T201
+        complain(f"drive_manager: {no_drive(stock.choice)}")
         return 1
+    say_if_watched(words.outcome(stock.choice, changed, len(teller.told())))
     return 0
 
 
@@ -64,16 +69,29 @@ def _counting(config: Config, state: State) -> Counting:
     return Counting(Inventory(state.database), config.drives.count_seconds)
 
 
-def explain(config: Config, json: bool = False) -> int:
+def explain(config: Config, as_json: bool = False, wide: bool = False) -> int:
     """Print for each drive why it would be taken or passed over; nothing is changed."""
+    from plotfarm.jobs.host_limits import read_limits  # cron needs neither, every minute
+    from plotfarm.reports.host_limits import shortfalls
+
     refuse_network_directory(config.paths.locks)
     state = State(config.paths.state)
     choice = take_stock(config, state).choice
+    limits = read_limits(config, state, len(choice.verdicts))
+    runs = newest_runs(state.database)
     state.close()
-    terminal = sys.stdout.isatty()
-    width = shutil.get_terminal_size().columns if terminal else None
-    text = words.as_json(choice) if json else words.as_text(choice, width, words.wants_colour(sys.stdout))
-    print(text)  # noqa: T201
+    found = candidates(config.drives)
+    too_low = shortfalls(limits)
+    now = time.time()
+    if as_json:
+        say(enveloped(Report.EXPLAIN, sender(config, Role.NAS), words.data(choice, found, runs, too_low), now))
+        return 0
+
+    terminal = standard_output(wide=wide)
+    text = words.as_text(choice, terminal, found, str(config.path))
+    say(words.with_last_runs(text, runs, now, terminal))
+    for shortfall in too_low:
+        say("\n".join(terminal.lines(f"Limit: {shortfall}")))
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from datetime import date
 from pathlib import Path
@@ -15,16 +14,26 @@ from plotfarm.chia.farm_log import Unreadable, farmed
 from plotfarm.chia.rewards import expected_days
 from plotfarm.chia.settings import log_path
 from plotfarm.drives.choose import DEFAULT_PLOT_BYTES
-from plotfarm.jobs.server import server_name
+from plotfarm.jobs.run_records import newest_runs
+from plotfarm.jobs.server import sender, server_name
 from plotfarm.jobs.telling import Teller, on_its_way
 from plotfarm.reports import coins as words
 from plotfarm.reports.coins import CoinFacts
-from plotfarm.reports.explain import wants_colour
+from plotfarm.reports.envelope import Report, Role, enveloped
+from plotfarm.reports.mail_text import folded
+from plotfarm.reports.terminal import say, standard_output
 
 _TIB, _EIB = 2**40, 2**60
 
 
-def report(config: Config, *, since: date | None = None, as_json: bool = False, csv: str | None = None) -> int:
+def report(
+    config: Config,
+    *,
+    since: date | None = None,
+    as_json: bool = False,
+    csv: str | None = None,
+    wide: bool = False,
+) -> int:
     """Print totals by month and day; or write the coins as CSV into the file `csv` ("-": to standard output)."""
     state = State(config.paths.state)
     facts = _facts(config, state)
@@ -32,20 +41,28 @@ def report(config: Config, *, since: date | None = None, as_json: bool = False, 
     facts = facts.since(since) if since else facts
     if csv is not None:
         _write(words.as_csv(facts), csv)
+    elif as_json:
+        say(enveloped(Report.COINS, sender(config, Role.FARMER), words.data(facts), facts.now))
     else:
-        print(words.as_json(facts) if as_json else words.as_text(facts, wants_colour(sys.stdout)))  # noqa: T201
+        say(words.as_text(facts, standard_output(wide=wide)))
     return 0
 
 
-def summary(config: Config) -> int:
+def summary(config: Config, *, as_json: bool = False) -> int:
     """Send the summary of the day and print it; without alerting, say that it was not sent."""
     state = State(config.paths.state)
-    message = words.summary(_facts(config, state))
-    receivers = Teller(config, state.database).tell(message)
+    facts = _facts(config, state)
+    message = words.summary(facts)
+    recipients = Teller(config, state.database).tell(message)
     state.close()
-    print(message.text)  # noqa: T201
+    if as_json:
+        data = words.summary_data(facts, recipients)
+        say(enveloped(Report.COIN_SUMMARY, sender(config, Role.FARMER), data, facts.now))
+        return 0
+    terminal = standard_output()
+    say(folded(message.text, terminal))
     not_sent = "It was not sent: set alerting and a way in [notifications] (try drive_manager.py --test_notifications)."
-    print(on_its_way(receivers) or not_sent)  # noqa: T201
+    say("\n".join(terminal.lines(on_its_way(recipients) or not_sent)))
     return 0
 
 
@@ -64,6 +81,7 @@ def _facts(config: Config, state: State) -> CoinFacts:
         _expected(config),
         unconfirmed,
         has_read=book.has_read(),
+        last_runs=newest_runs(state.database),
     )
 
 
@@ -80,10 +98,10 @@ def _expected(config: Config) -> float | None:
 
 def _write(text: str, path: str) -> None:
     if path == "-":
-        sys.stdout.write(text)
+        say(text.removesuffix("\n"))
         return
     try:
         Path(path).write_text(text, encoding="utf-8", newline="")
     except OSError as error:
         raise PlotfarmError(f"{path} cannot be written: {error.strerror}") from None
-    print(f"{text.count(chr(10)) - 1} coins written to {path}")  # noqa: T201
+    say("\n".join(standard_output().lines(f"{text.count(chr(10)) - 1} coins written to {path}")))

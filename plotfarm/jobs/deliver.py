@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
+from plotfarm.base.config import last_good
+from plotfarm.base.config.loader import find_config, load, places
 from plotfarm.base.config.sections import Config
+from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.alerts import Key
@@ -22,7 +26,7 @@ def send_waiting(config: Config) -> int:
         teller = Teller(config, state.database)
         refusals, settled = refused_recipients(deliver(config, state.database))
         settled |= _former(teller.told(), config)
-        teller.evaluate([check(["channel_refuses"], refusals, about=settled)])
+        teller.evaluate([check(Look.RECIPIENTS, refusals, about=settled)])
         deliver(config, state.database)
     finally:
         state.close()
@@ -34,7 +38,7 @@ def refused_recipients(delivered: list[Delivered]) -> tuple[list[Condition], set
     last = {(one.row.channel, one.row.recipient): one.outcome for one in delivered
             if one.outcome.result is not Result.TRY_AGAIN}  # fmt: skip
     refusals = [
-        Condition("channel_refuses", f"{channel}: {recipient}", Severity.WARNING,
+        Condition(AlertKind.CHANNEL_REFUSES, f"{channel}: {recipient}", Severity.WARNING,
                   {"channel": channel, "recipient": recipient, "why": outcome.why})
         for (channel, recipient), outcome in last.items() if outcome.result is Result.REFUSED
     ]  # fmt: skip
@@ -46,8 +50,8 @@ def _former(told: Iterable[Key], config: Config) -> set[str]:
     channels, problems = configured_channels(config)
     present = {f"{channel.name}: {recipient}" for channel in channels for recipient in channel.recipients()}
     not_known = tuple(f"{problem.channel}: " for problem in problems)
-    return {about for kind, about in told
-            if kind == "channel_refuses" and about not in present and not about.startswith(not_known)}  # fmt: skip
+    refused = {about for kind, about in told if kind is AlertKind.CHANNEL_REFUSES}
+    return {about for about in refused - present if not about.startswith(not_known)}
 
 
 def main() -> int:
@@ -58,7 +62,21 @@ def main() -> int:
 
     parser = argparse.ArgumentParser(prog="python -m plotfarm.jobs.deliver", description=__doc__)
     parser.add_argument("--config", metavar="FILE", help="the configuration to use")
-    return entry.run("deliver", send_waiting, parser.parse_args().config, tells=False)
+    config = parser.parse_args().config
+    found = _last_good_of_broken(config)
+    if found is None:
+        return entry.run("deliver", send_waiting, config, tells=False)
+    entry.set_up("deliver", found)
+    return send_waiting(found)
+
+
+def _last_good_of_broken(config: str | None) -> Config | None:
+    """Return the configuration that was good last, if the present one cannot be used: that has to be told too."""
+    try:
+        load(find_config(config))
+    except PlotfarmError:
+        return last_good.find(path for path, _ in places(config, os.environ))
+    return None
 
 
 if __name__ == "__main__":

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
 from plotfarm.drives.choose import Choice
-from plotfarm.drives.conditions import QUARANTINE_KINDS, quarantine_conditions
+from plotfarm.drives.conditions import quarantine_conditions
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.offlined import read_offlined
-from plotfarm.drives.presence import PRESENCE_KINDS, drives_in_order, presence_conditions
+from plotfarm.drives.presence import drives_in_order, presence_conditions
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.jobs.fitness import quarantined_drives
 from plotfarm.jobs.stock import Stock
@@ -31,7 +31,7 @@ def checks_of_drives(config: Config, state: State, stock: Stock) -> list[Check]:
     """Look at what was read of the drives: nothing is asked again."""
     return [
         _presence(config, state, stock),
-        check(QUARANTINE_KINDS, _lost_data(state, stock)),
+        check(Look.QUARANTINE, _lost_data(state, stock)),
         _no_drive(stock.choice),
     ]
 
@@ -45,7 +45,7 @@ def _presence(config: Config, state: State, stock: Stock) -> Check:
     plots = {identity: count.plots for identity, count in Inventory(state.database).last_counts().items()}
     healths = HealthRecords(state.database).latest()
     found = presence_conditions(verdicts, state.known_drives(), plots, healths, offlined, config.watch)
-    return check(PRESENCE_KINDS, found, well=drives_in_order(verdicts))
+    return check(Look.PRESENCE, found, well=drives_in_order(verdicts))
 
 
 def _lost_data(state: State, stock: Stock) -> list[Condition]:
@@ -58,6 +58,6 @@ def _lost_data(state: State, stock: Stock) -> list[Condition]:
 def _no_drive(choice: Choice) -> Check:
     """Look whether any drive can take a plot."""
     if choice.chosen is not None:
-        return check(["no_drive"], [])
+        return check(Look.NO_DRIVE, [])
     counted = reasons.counted(choice.verdicts) if choice.verdicts else "no plot drive was found"
-    return check(["no_drive"], [Condition("no_drive", "drives", Severity.CRITICAL, {"reasons": counted})])
+    return check(Look.NO_DRIVE, [Condition(AlertKind.NO_DRIVE, "drives", Severity.CRITICAL, {"reasons": counted})])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from plotfarm.base.config.sections import Config
+from plotfarm.base.lock_waits import LockTimeout
 from plotfarm.base.locks import Lock, LockBusy
 from plotfarm.base.state import Room, State, TransferOutcome
 from plotfarm.base.units import format_bytes
@@ -19,7 +20,7 @@ from plotfarm.drives.mounts import Survey
 from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.drives.opening import is_still_mounted, open_mounted
 from plotfarm.drives.quarantine import Quarantine
-from plotfarm.drives.reservations import Reservations
+from plotfarm.drives.reservations import Reservations, arriving_bytes
 from plotfarm.drives.sessions import Session
 from plotfarm.jobs.arrival_limits import ArrivalLimits
 from plotfarm.jobs.arrival_records import ArrivalRecords, identity_of
@@ -43,10 +44,10 @@ from plotfarm.transfer.outcomes import Refusal
 from plotfarm.transfer.storage import Assignment
 
 _LOG = logging.getLogger(__name__)
-_CANDIDATES = (
-    8  # drives that are asked at first for a plot: one that is free by its lock and has room is mostly the first
-)
+# Drives that are asked at first for a plot: one that is free by its lock and has room is mostly the first.
+_CANDIDATES = 8
 _RENEW_SECONDS = 30.0  # a drive may also become usable without an arrival that ends
+_GLANCE_SECONDS = 1.0  # a plot that is arriving waits no longer to hear whether others want its drive
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,12 @@ class DriveStorage:
         detail = "" if plots else _no_room(size, verdicts, view.survey, frozenset())
         if detail:
             _LOG.warning("Asked for room: %s", detail)
-        return Capacity(plots, self._limits.free_arrivals(view.arrivals, free), text(detail))
+        return Capacity(
+            plots=plots,
+            streams=self._limits.free_arrivals(view.arrivals, free),
+            arriving_bytes=arriving_bytes(view.arrivals, self._plotter),
+            detail=text(detail),
+        )
 
     def _resumable_drives(self, size: int, verdicts: Sequence[Verdict], view: View) -> set[str]:
         """Return the drives without room for a plot that have room for the rest of one, whose part lies there."""
@@ -360,13 +366,19 @@ class DriveStorage:
 
     def is_wanted_by_others(self) -> bool:
         """Tell whether another plot waits for a drive."""
-        with self._reservations.mutex():
-            return self._limits.is_wanted_by_others()
+        try:
+            with self._reservations.mutex(_GLANCE_SECONDS):
+                return self._limits.is_wanted_by_others()
+        except LockTimeout:  # the plot goes on; whoever wants to begin anything tells of the lock
+            return False
 
     def must_yield(self, assignment: Assignment) -> bool:
         """Tell whether this arrival has to make room for a plotter that has waited for its share."""
-        with self._reservations.mutex():
-            return self._limits.must_yield(identity_of(assignment.placement), self._reservations.arrivals())
+        try:
+            with self._reservations.mutex(_GLANCE_SECONDS):
+                return self._limits.must_yield(identity_of(assignment.placement), self._reservations.arrivals())
+        except LockTimeout:
+            return False
 
     # ---- The records ----
 

@@ -10,13 +10,13 @@ from plotfarm.base.condition import Condition
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State, Transfer
 from plotfarm.base.units import DAY_SECONDS, format_bytes
-from plotfarm.chia.farm_book import FarmBook
 from plotfarm.chia.farm_log import Unreadable, farmed
 from plotfarm.chia.settings import log_path
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.speed import JUDGED_ARRIVALS, Speed, speeds
-from plotfarm.jobs.farming import is_silent
+from plotfarm.jobs.farming import hear, is_silent
+from plotfarm.jobs.run_records import newest_runs
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, newest_stored
 from plotfarm.plots import formats
@@ -40,13 +40,23 @@ def gather(
     drives = tuple(_drive_facts(verdict, stock, healths, fast) for verdict in stock.choice.verdicts)
     place = stock.choice.current if current is None else current
     plot_drive = next((drive for drive in drives if drive.drive.mountpoint == place), None)
-    made_plots, made_bytes = state.stored_since(now - DAY_SECONDS)
+    made_plots, made_bytes = state.stored_since(now - DAY_SECONDS, without=formats.NO_PLOTS)
     newest = newest_stored(state)
     facts = FarmFacts(
-        server=server_name(config), now=now, drives=drives, current=plot_drive, plot_bytes=stock.choice.plot_bytes,
-        plot_label=plot_label(newest[0]) if newest else "k32", chia_plots=Unknown(""), chia_bytes=Unknown(""),
-        made_plots=made_plots, made_bytes=made_bytes, made_since=state.first_stored(), standing=tuple(standing),
-    )  # fmt: skip
+        server=server_name(config),
+        now=now,
+        drives=drives,
+        current=plot_drive,
+        plot_bytes=stock.choice.plot_bytes,
+        plot_label=plot_label(newest[0]) if newest else "k32",
+        chia_plots=Unknown(""),
+        chia_bytes=Unknown(""),
+        made_plots=made_plots,
+        made_bytes=made_bytes,
+        made_since=state.first_stored(without=formats.NO_PLOTS),
+        standing=tuple(standing),
+        last_runs=newest_runs(state.database),
+    )
     return _with_chia(facts, config, state)
 
 
@@ -63,12 +73,11 @@ def _drive_facts(
 
 
 def _with_chia(facts: FarmFacts, config: Config, state: State) -> FarmFacts:
-    """Add what Chia's log says; the size of what it farms stands there only up to version 1.2.3."""
-    log = log_path(config.chia)
-    found = farmed(log)
-    said = FarmBook(state.database).newest(str(log), None if isinstance(found, Unreadable) else found, facts.now)
+    """Add what Chia says; the size of what it farms stands in its log only up to version 1.2.3."""
+    heard = hear(config.chia, state.database, farmed(log_path(config.chia)))
+    said = heard.newest
     if said is None:
-        unknown = _unknown(found) if isinstance(found, Unreadable) else Unknown("")
+        unknown = _unknown(heard.now) if isinstance(heard.now, Unreadable) else Unknown("")
         return replace(facts, chia_plots=unknown, chia_bytes=unknown)
     counted = [drive for drive in facts.drives if drive.counts is not None]
     size: int | Unknown = sum(drive.plot_bytes for drive in counted)
@@ -77,7 +86,7 @@ def _with_chia(facts: FarmFacts, config: Config, state: State) -> FarmFacts:
     elif said.plots and not size:
         where = "no plots were found on the plot drives" if counted else "no plot drive could be counted"
         size = Unknown(f"Chia's log does not say it, and {where}")
-    when = ChiaSaid("log", said.said, is_silent(said, config.chia, facts.now))
+    when = ChiaSaid(said.source.value, said.said, is_silent(said, config.chia, facts.now))
     return replace(facts, chia_plots=said.plots, chia_bytes=size, chia_said=when)
 
 

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import Room, State
-from plotfarm.jobs.plot_room import filling, filling_up, watch_room
+from plotfarm.jobs.plot_room import filling_check, watch_room
 from plotfarm.jobs.sending_trouble import Trouble
 from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped
 from plotfarm.plots.plotfile import Candidate, Listing, PlotFile, find_plots, judge_whole, look
 from plotfarm.plots.removable import why_not_removable
+from plotfarm.reports.dry_run import NotTaken
 from plotfarm.reports.progress import Screen
 from plotfarm.reports.transfer_words import removal_text
 from plotfarm.transfer.outcomes import Delivered, Removal
@@ -36,6 +37,8 @@ class FinishedPlots:
         self.trouble = Trouble()
         self.waiting = 0  # plots that are not finished
         self.failed = 0
+        self.not_taken: list[NotTaken] = []  # in this run, and why
+        self.failures: list[str] = []
         self.rooms: dict[Path, Room] = {}  # what is free in each directory
 
     def begin(self, teller: Teller | None) -> list[Candidate]:
@@ -51,8 +54,9 @@ class FinishedPlots:
             _LOG.warning("%s", warning)
             self._screen.complain(warning)
         if teller is not None:  # now, and not after a run that may last for hours
-            full = filling_up(list(self.rooms.values()), plotter.warn_hours_left)
-            teller.see([filling(room) for room in full], ["filling"])
+            # Only of its own directories: those of plotters are looked at by drive_manager.py.
+            own = filling_check(list(self.rooms.values()), plotter.warn_hours_left, is_all=False)
+            teller.evaluate([own])
         return self._in_order(self._new(listing))
 
     def again(self) -> list[Candidate]:
@@ -93,6 +97,11 @@ class FinishedPlots:
         self.waiting += 1
         _LOG.warning("Not sent: %s: %s", shown, why)
         self.trouble.hold(plot.path, plot.size, f"{shown}: {why}")
+        self._leave(shown, why)
+
+    def _leave(self, shown: str, why: str) -> None:
+        """Say of a plot that it does not travel in this run."""
+        self.not_taken.append(NotTaken(shown, why))
         self._screen.say(f"not sent     {shown}: {why}")
 
     def settle_removal(self, plot: PlotFile, delivered: Delivered) -> None:
@@ -114,6 +123,7 @@ class FinishedPlots:
     def fail(self, message: str, stuck: Candidate | None = None) -> None:
         """Note and say what went wrong; `stuck` is the plot that stays for it."""
         self.failed += 1
+        self.failures.append(message)
         _LOG.error("%s", message)
         self._screen.complain(message)
         if stuck is not None:
@@ -130,6 +140,7 @@ class FinishedPlots:
     def _report_oddities(self, listing: Listing) -> None:
         for shown, reason in listing.passed_over:
             _LOG.warning("Passed over: %s: %s", shown, reason)
+            self.not_taken.append(NotTaken(shown, reason))
             self._screen.say(f"passed over  {shown}: {reason}")
         for problem in listing.problems:
             self.fail(problem)
@@ -146,5 +157,5 @@ class FinishedPlots:
             _LOG.log(logging.WARNING if whole.needs_somebody else logging.INFO, "Not sent: %s: %s", shown, whole.why)
             if whole.needs_somebody:
                 self.trouble.hold(plot.path, plot.size, f"{shown}: {whole.why}")
-            self._screen.say(f"not sent     {shown}: {whole.why}")
+            self._leave(shown, whole.why)
         return whole.is_whole

@@ -8,15 +8,14 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.state import State
+from plotfarm.chia.farm_log import Farmed, farmed
+from plotfarm.chia.settings import log_path
 from plotfarm.drives.conditions import (
     GROWTH_SECONDS,
-    HEALTH_KINDS,
-    OFFLINE_KINDS,
-    SPEED_KINDS,
     Facts,
     health_conditions,
     is_surely_failing,
@@ -31,13 +30,14 @@ from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
 from plotfarm.jobs.chia_checks import checks_of_chia
 from plotfarm.jobs.drive_checks import checks_of_drives
-from plotfarm.jobs.farming import last_said, watch_farming
+from plotfarm.jobs.farming import Heard, end_of_log, hear, watch_farming
 from plotfarm.jobs.plot_formats import tell_of_lost_formats
-from plotfarm.jobs.plot_room import filling, filling_up
+from plotfarm.jobs.plot_room import filling_check
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.checks import check
+from plotfarm.plots.formats import NO_PLOTS
 
 _LOG = logging.getLogger(__name__)
 _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
@@ -45,20 +45,28 @@ _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says noth
 
 def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_health: bool) -> None:
     """Tell of what is wrong; `with_health` also reads the drives' health and what Chia says."""
+    heard = _hear(config, state, thoroughly=with_health)
     checks = []
     if with_health:
         ill = _illnesses(config, state, stock, teller)
-        kinds = (*HEALTH_KINDS, *OFFLINE_KINDS, *SPEED_KINDS)
-        checks.append(check(kinds, ill, well=_whose_health_is_known(state, stock)))
-        checks += checks_of_chia(config, stock)
+        checks.append(check(Look.HEALTH, ill, well=_whose_health_is_known(state, stock)))
+        checks += checks_of_chia(config, stock, heard)
         stock = decide_again(config, state, stock)  # so that all speak of the same health
     checks += [
         *checks_of_drives(config, state, stock),
-        check(["filling"], _filling(state, config.plotter.warn_hours_left)),
-        check(["system_disk"], _full_system_disks(config)),
+        filling_check(state.rooms(since=time.time() - _ROOM_AGE_SECONDS), config.plotter.warn_hours_left),
+        check(Look.SYSTEM_DISK, _full_system_disks(config)),
     ]
     teller.evaluate(checks)
-    watch_farming(config.chia, state.database, teller, last_said(config.chia))
+    watch_farming(config.chia, teller, heard)
+
+
+def _hear(config: Config, state: State, *, thoroughly: bool) -> Heard:
+    """Find out what Chia farms; in most runs a short look at the end of its log is enough."""
+    if thoroughly:
+        return hear(config.chia, state.database, farmed(log_path(config.chia)))
+    said = end_of_log(config.chia)
+    return hear(config.chia, state.database, said if isinstance(said, Farmed) else None)
 
 
 def tell_of_arrivals(config: Config, state: State, teller: Teller) -> None:
@@ -70,7 +78,10 @@ def tell_of_arrivals(config: Config, state: State, teller: Teller) -> None:
             from plotfarm.reports import mails
             from plotfarm.reports.facts import ReceivedPlot
 
-            marks = [ReceivedPlot(one.finished, one.plot, one.target, one.bytes, one.plotter) for one in arrived]
+            marks = [
+                ReceivedPlot(one.finished, one.plot, one.target, one.bytes, one.plotter, one.kind in NO_PLOTS)
+                for one in arrived
+            ]
             teller.tell(mails.plots_received(server_name(config), marks))
 
 
@@ -93,12 +104,6 @@ def tell_of_change(config: Config, state: State, stock: Stock, teller: Teller) -
     teller.tell(mails.plot_drive_changed(facts, previous, stock.choice.current))
 
 
-def _filling(state: State, warn_hours_left: float) -> list[Condition]:
-    """Return the plot directories of plotters that are nearly full by their newest reading."""
-    rooms = state.rooms(since=time.time() - _ROOM_AGE_SECONDS)
-    return [filling(room) for room in filling_up(rooms, warn_hours_left)]
-
-
 def _full_system_disks(config: Config) -> list[Condition]:
     """Return the file systems of this host that are nearly full: plots never fill them, but something may."""
     found: dict[int, Condition] = {}
@@ -109,7 +114,7 @@ def _full_system_disks(config: Config) -> list[Condition]:
             continue  # who needs it says so
         if free < config.watch.system_disk_free_bytes:
             facts: Facts = {"path": str(path), "free_bytes": free}
-            found.setdefault(device, Condition("system_disk", str(path), Severity.CRITICAL, facts))
+            found.setdefault(device, Condition(AlertKind.SYSTEM_DISK, str(path), Severity.CRITICAL, facts))
     return list(found.values())
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError
 from plotfarm.base.locks import Lock, sole_run
@@ -17,50 +18,91 @@ from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.jobs.finished_plots import FinishedPlots
 from plotfarm.jobs.restored_times import restore_times
 from plotfarm.jobs.sending_trouble import tell_of_trouble
+from plotfarm.jobs.server import sender
 from plotfarm.jobs.telling import Teller
+from plotfarm.reports import dry_run as words
+from plotfarm.reports.envelope import Report, Role, enveloped
 from plotfarm.reports.progress import Screen
+from plotfarm.reports.terminal import say
 
 _LOG = logging.getLogger(__name__)
 
 
-def run(config: Config, *, dry_run: bool) -> int:
+def run(config: Config, *, dry_run: bool, as_json: bool = False) -> int:
     """Move what is finished; 0 if all went well or another run is at it, 1 if a plot stays that could move."""
     lock = sole_run(config.paths.locks / "move_local_plots.lock")
     if lock is None:
         _LOG.info("Checkfile Exists, We are currently Running a Transfer, Exiting")
-        Screen().say("Plots are being moved already: nothing to do.")
-        return 0
+        return _busy(config, dry_run, as_json)
     with lock:
         run_as_batch(io_priority=config.local_plots.io_priority)
         state = State(config.paths.state)
         try:
             restore_times(state)
-            return _move(config, lock, state, dry_run)
+            return _dry_run(config, lock, state, as_json) if dry_run else _move(config, lock, state)
         finally:
             state.close()
 
 
-def _move(config: Config, lock: Lock, state: State, dry_run: bool) -> int:
+def _busy(config: Config, dry_run: bool, as_json: bool) -> int:
+    """Say that another run is at it: to a person who looks, and whoever has asked for a report."""
+    screen = Screen(is_silent=as_json)
+    message = "Plots are being moved already: nothing to do."
+    if dry_run:
+        screen.result(message)
+    else:
+        screen.say(message)
+    if as_json:
+        say(_document(config, words.data([], [], [], is_busy=True)))
+    return 0
+
+
+def _document(config: Config, data: dict[str, object]) -> str:
+    return enveloped(Report.DRY_RUN, sender(config, Role.NAS), data, time.time())
+
+
+def _move(config: Config, lock: Lock, state: State) -> int:
     screen = Screen()
     plots = FinishedPlots(config.local_plots.plot_directories, config, state, screen)
-    teller = None if dry_run else Teller(config, state.database)
-    online = directories_on_drives(config)
-    for condition in online:
-        words = "{directory} is on the plot drive {drive}, which gets plots too: drive_manager.py -off {drive}"
-        message = words.format(**condition.facts)
-        _LOG.warning("%s", message)
-        screen.complain(message)
+    teller = Teller(config, state.database)
+    online = _warn_of_directories(config, screen)
     candidates = plots.begin(teller)
 
     moved = 0
     if candidates:
         from plotfarm.jobs.moving_run import MovingRun  # most runs have nothing to move, and do not wait for it
 
-        moved = MovingRun(config, lock, state, plots, screen, dry_run).move(candidates)
-    if teller is not None:
-        teller.see(online, ["local_directory"])
-        tell_of_trouble(plots.trouble, config, teller, "local plots")
-    return plots.finish("move", is_quiet=bool(moved) or dry_run)
+        moved = MovingRun(config, lock, state, plots, screen, dry_run=False).move(candidates)
+    teller.see(online, Look.LOCAL_DIRECTORY)
+    tell_of_trouble(plots.trouble, config, teller, "local plots")
+    return plots.finish("move", is_quiet=bool(moved))
+
+
+def _dry_run(config: Config, lock: Lock, state: State, as_json: bool) -> int:
+    """Say what would go where."""
+    from plotfarm.jobs.moving_run import MovingRun
+
+    screen = Screen(is_silent=as_json)
+    plots = FinishedPlots(config.local_plots.plot_directories, config, state, screen)
+    _warn_of_directories(config, screen)
+    run = MovingRun(config, lock, state, plots, screen, dry_run=True)
+    run.move(plots.begin(None))
+    if not run.planned and not plots.failed:
+        screen.result(words.nothing("moved", plots.waiting))
+    if as_json:
+        say(_document(config, words.data(run.planned, plots.not_taken, plots.failures)))
+    return 1 if plots.failed else 0
+
+
+def _warn_of_directories(config: Config, screen: Screen) -> list[Condition]:
+    """Say which plot directories lie on drives that get plots, and return them."""
+    online = directories_on_drives(config)
+    for condition in online:
+        warning = "{directory} is on the plot drive {drive}, which gets plots too: drive_manager.py -off {drive}"
+        message = warning.format(**condition.facts)
+        _LOG.warning("%s", message)
+        screen.complain(message)
+    return online
 
 
 def directories_on_drives(config: Config) -> list[Condition]:
@@ -76,7 +118,7 @@ def directories_on_drives(config: Config) -> list[Condition]:
                 )
             if real.startswith(f"{place}/") and not is_offlined(drive, offlined):
                 facts = {"directory": str(directory), "drive": drive.name, "mountpoint": drive.mountpoint}
-                found.append(Condition("local_directory", str(directory), Severity.WARNING, facts))
+                found.append(Condition(AlertKind.LOCAL_DIRECTORY, str(directory), Severity.WARNING, facts))
     return found
 
 

@@ -22,6 +22,7 @@ from plotfarm.jobs.moving import Moving
 from plotfarm.plots.names import escaped
 from plotfarm.plots.parts import new_arrival_id
 from plotfarm.plots.plotfile import Candidate, PlotFile
+from plotfarm.reports.dry_run import Planned, planned
 from plotfarm.reports.progress import Bars, Screen
 from plotfarm.transfer.effects import (
     RecordFailed,
@@ -60,6 +61,7 @@ class MovingRun:
         self._excluded: dict[str, set[str]] = {}  # plot -> identities of drives that could not take it
         self._moved = self._moved_before = self._failed_in_a_row = 0
         self._bars = Bars(None)
+        self.planned: list[Planned] = []  # by a dry run
         self._noted = self._next_start = 0.0  # time.monotonic()
 
     def move(self, candidates: Sequence[Candidate]) -> int:
@@ -123,8 +125,10 @@ class MovingRun:
                 return False
             raise TransferFailed(placement.detail)
         if self._dry_run:
-            verb = "is already at" if isinstance(placement, StoredPlacement) else "would go to"
-            self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {placement.path}")
+            is_stored = isinstance(placement, StoredPlacement)
+            would = Planned(plot.name, plot.size, "", placement.path, is_stored)
+            self.planned.append(would)
+            self._screen.result(planned(would))
             return True
 
         _LOG.info("Processing Plot: %s to %s", plot.path, placement.path)

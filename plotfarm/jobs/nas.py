@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import functools
-import logging
+import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Sequence
 
 from plotfarm.base.config.links import parse_links
-from plotfarm.base.config.sections import Config, TransferSettings
+from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import NasUnavailable, PlotfarmError
 from plotfarm.base.ssh import Connection
-from plotfarm.transfer.channel import Channel
-from plotfarm.transfer.direct import DirectPipe
+from plotfarm.jobs.nas_session import end_stale_listeners, open_session
 from plotfarm.transfer.messages import Capacity
-from plotfarm.transfer.nas_choice import NasView
-from plotfarm.transfer.netcat import NetcatPipe
-from plotfarm.transfer.pipe import Pipe
-from plotfarm.transfer.sender import Sender
-from plotfarm.transfer.stream import OpenSession, Stream
+from plotfarm.transfer.nas_choice import Answer, NasView
+from plotfarm.transfer.stream import Stream
 
-_LOG = logging.getLogger(__name__)
-_KILL_SECONDS = 20.0
 _SESSIONS_A_CONNECTION = 8  # sshd's MaxSessions is 10; one is for kill_nc, one to spare
 _LEFT_OUT_SECONDS = 60.0  # after that a run tries again what could not be reached
-_ANSWER_LASTS_SECONDS = 30.0
+EXPECTED_SECONDS = 3600.0  # so long what a NAS has said tells whether it is worth asking
+_LIMIT_LASTS_SECONDS = 30.0  # how many streams are too many changes with what others send
 
 
 class Link:
@@ -44,6 +37,11 @@ class Link:
     def is_usable(self) -> bool:
         """Whether it is not left out just now."""
         return time.monotonic() >= self.left_out_until
+
+    @property
+    def is_up(self) -> bool:
+        """Whether a connection stands."""
+        return bool(self._up)
 
     def has_room(self) -> bool:
         """Tell whether another stream finds a connection that is up."""
@@ -68,16 +66,22 @@ class Link:
                 self.leave_out()
                 raise NasUnavailable(str(error)) from None
 
-    def follow_opening(self) -> None:
-        """See how the opening goes; NasUnavailable, and the link is left out for a while, if it failed."""
+    def follow_opening(self) -> float:
+        """See how the opening goes; returns how many seconds it took once it has ended well, 0 until then.
+
+        NasUnavailable, and the link is left out for a while, if it failed.
+        """
         assert self.opening is not None
         try:
-            if self.opening.went_up():
-                self._up.append(self.opening)
-                self.opening = None
+            if not self.opening.went_up():
+                return 0.0
         except NasUnavailable:
             self.leave_out()
             raise
+        seconds = self.opening.seconds
+        self._up.append(self.opening)
+        self.opening = None
+        return seconds
 
     def leave_out(self) -> None:
         """Use this address no more for a while."""
@@ -89,8 +93,8 @@ class Link:
         connection = self._with_room()
         assert connection is not None
         own_address = "" if self.address == self.host else self.address
-        opener = functools.partial(_open_session, connection, own_address, self._config)
-        stream = Stream(opener, functools.partial(_end_stale_listeners, connection, self._config))
+        opener = functools.partial(open_session, connection, own_address, self._config)
+        stream = Stream(opener, functools.partial(end_stale_listeners, connection, self._config))
         self.streams[stream] = connection
         return stream
 
@@ -101,11 +105,34 @@ class Link:
 
     def close(self) -> None:
         """End every stream and connection."""
-        for stream in list(self.streams):
-            self.end_stream(stream)
-        for connection in [*self._up, *([self.opening] if self.opening else [])]:
-            connection.close()
-        self._up, self.opening = [], None
+        close_links([self])
+
+    def connections(self) -> list[Connection]:
+        """Return those that stand or are being opened."""
+        return [*self._up, *([self.opening] if self.opening is not None else [])]
+
+    def forget(self) -> None:
+        """Forget the streams and connections, which have ended."""
+        self.streams.clear()
+        self._up.clear()
+        self.opening = None
+
+
+def close_links(links: Sequence[Link]) -> None:
+    """End every stream and connection of these links: first all are told, then each is waited for."""
+    streams = [stream for link in links for stream in link.streams]
+    for stream in streams:
+        stream.let_go()
+    for stream in streams:
+        stream.end()
+
+    connections = [connection for link in links for connection in link.connections()]
+    for connection in connections:
+        connection.let_go()
+    for connection in connections:
+        connection.close()
+    for link in links:
+        link.forget()
 
 
 class Nas:
@@ -115,11 +142,17 @@ class Nas:
         addresses = parse_links(config.nas.links).get(host, (host,))
         self.host = host
         self.links = [Link(host, address, config) for address in addresses]
-        self.last_used = 0.0  # time.monotonic
+        self.last_used = -math.inf  # in seconds from the start of the run, before it negative; -inf: none yet
         self.size = 0  # that it was asked for last
-        self._capacity: Capacity | None = None
-        self._asked = 0.0
+        self.asking: Stream | None = None  # that brings its answer
+        self.awaited_since: float | None = None  # time.monotonic of the question that it has not answered
+        self.is_late = False  # nobody waits for its answer, until it comes
+        self.was_silent = False  # in the last run
+        self._answer: Answer | None = None
+        self._expected_bytes: int | None = None  # room, by its last answer, however old, less what was sent since
+        self.expected_since = 0.0  # time.monotonic of that answer
         self._limit = self._most = config.nas.streams
+        self._limited = 0.0  # time.monotonic when the limit was found
 
     @property
     def streams(self) -> list[Stream]:
@@ -131,50 +164,96 @@ class Nas:
         """Whether there is a way to it that is not left out."""
         return any(link.is_usable for link in self.links)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether a connection to it is up."""
+        return any(link.is_up for link in self.links)
+
     def answered(self, capacity: Capacity) -> None:
         """Note what it can take."""
-        if time.monotonic() - self._asked > _ANSWER_LASTS_SECONDS:
+        now = time.monotonic()
+        if now - self._limited > _LIMIT_LASTS_SECONDS:
             self._limit = self._most  # what was too many then may be welcome now
-        self._capacity = capacity
-        self._asked = time.monotonic()
+        self._answer = Answer(capacity, self.size, now)
+        self.expect(capacity.plots * self.size, now)
+        self.awaited_since = None
+        self.is_late = False
+        self.was_silent = False
 
-    def must_be_asked(self, size: int) -> bool:
-        """Tell whether its last answer is too old, or was about smaller plots, or no longer says that it has room."""
-        if self._capacity is None or size > self.size:
-            return True
-        return time.monotonic() - self._asked > _ANSWER_LASTS_SECONDS
+    def expect(self, room_bytes: int | None, since: float) -> None:
+        """Note how much room it had when it said so last (time.monotonic), None if nothing is known."""
+        self._expected_bytes = room_bytes
+        self.expected_since = since
 
-    def taken(self) -> None:
-        """Note that another plot went there."""
-        self.last_used = time.monotonic()
-        if self._capacity is not None:
-            plots, streams = max(0, self._capacity.plots - 1), max(0, self._capacity.streams - 1)
-            self._capacity = replace(self._capacity, plots=plots, streams=streams)
+    def expected_bytes(self) -> int | None:
+        """Return how much room it has, if its last answer, which need not be a new one, still is worth something."""
+        is_too_old = time.monotonic() - self.expected_since > EXPECTED_SECONDS
+        return None if is_too_old else self._expected_bytes
+
+    def taken(self, moment: float, size: int) -> None:
+        """Note that a plot of `size` bytes went there, at a `moment` in seconds from the start of the run."""
+        self.last_used = moment
+        if self._expected_bytes is not None:
+            self._expected_bytes = max(0, self._expected_bytes - size)
+        if self._answer is not None:
+            self._answer = self._answer.after_sending()
 
     def ended(self, *, well: bool) -> None:
         """Note that a plot is no longer on its way there: its drive is free, or it must be asked what it can take."""
         if not well:
-            self._capacity = None
-        elif self._capacity is not None:
-            self._capacity = replace(self._capacity, streams=self._capacity.streams + 1)
+            self._answer = None
+        elif self._answer is not None:
+            self._answer = self._answer.after_arrival()
 
     def narrow(self, link: Link, stream: Stream) -> bool:
         """End a stream that the NAS has no place for, and start no more for a while; False if no other is busy."""
         link.end_stream(stream)
         busy = sum(other.is_busy for other in self.streams)
         self._limit = max(1, busy)
+        self._limited = time.monotonic()
         return busy > 0
 
-    def view(self) -> NasView:
-        """Return what the choice between several NAS is made from."""
-        capacity = self._capacity or Capacity(0, 0, "")
-        active = sum(stream.is_busy for stream in self.streams)
-        return NasView(self.host, capacity.plots, capacity.streams, active, self._limit, self.last_used)
+    def view(self, size: int, oldest: float) -> NasView:
+        """Return what the choice between several NAS for a plot of `size` bytes is made from.
+
+        An answer counts that was heard at `oldest` (time.monotonic) or later.
+        """
+        answer = self._answer
+        is_awaited = answer is None or not answer.holds(size, oldest)
+        capacity = answer.capacity if answer is not None else Capacity(0, 0, 0, "")
+        expected = self.expected_bytes()
+        return NasView(
+            host=self.host,
+            plots=(expected or 0) // size if is_awaited else capacity.plots,
+            streams=capacity.streams,
+            active=sum(stream.is_busy for stream in self.streams if stream is not self.asking),
+            limit=self._limit,
+            last_used=self.last_used,
+            arriving=capacity.arriving_bytes / size,
+            is_awaited=is_awaited,
+            is_unknown=is_awaited and expected is None,
+        )
+
+    @property
+    def said(self) -> Capacity | None:
+        """What it said last that it can take; None if it has not said, or that is not so any more."""
+        return self._answer.capacity if self._answer is not None else None
+
+    @property
+    def opening_since(self) -> float | None:
+        """When the oldest connection that does not stand yet was begun (time.monotonic); None if there is none."""
+        begun = [link.opening.begun for link in self.links if link.opening is not None]
+        return min(begun, default=None)
+
+    @property
+    def has_place(self) -> bool:
+        """Whether another stream of this plotter may begin there."""
+        return sum(stream.is_busy for stream in self.streams) < self._limit
 
     @property
     def why(self) -> str:
         """Why it can take nothing, by its last answer; "" if it can."""
-        return self._capacity.detail if self._capacity else ""
+        return self._answer.capacity.detail if self._answer else ""
 
     def idle_stream(self) -> tuple[Link, Stream] | None:
         """Return a stream that has nothing to do, starting one where that can be done at once.
@@ -201,54 +280,3 @@ class Nas:
                 except NasUnavailable as error:
                     problems.append(str(error))
         return problems
-
-    def close(self) -> None:
-        """End everything."""
-        for link in self.links:
-            link.close()
-
-
-@contextmanager
-def _open_session(connection: Connection, own_address: str, config: Config) -> Iterator[OpenSession]:
-    """Start the receiving command for one session, and say what it said if it goes away.
-
-    `own_address`: that of the link, if it has one of its own. Where to connect to is never the NAS's to say.
-    """
-    settings = config.transfer
-    address = own_address or connection.address()
-    session = connection.session([config.nas.receive_command, "receive"])
-    try:
-        channel = Channel(
-            session.stdout, session.stdin, settings.beat_seconds, settings.silence_seconds, connection.host
-        )
-        channel.last_words = session.last_words
-        sender = Sender(channel, settings, functools.partial(_connect, address, settings))
-        try:
-            sender.greet(settings.silence_seconds)
-        except NasUnavailable as error:
-            raise NasUnavailable(_with_remedy(str(error))) from None
-        yield OpenSession(sender, channel)
-    finally:
-        session.close()
-
-
-def _connect(address: str, settings: TransferSettings, port: int) -> Pipe:
-    """Open a data connection to a port that the NAS has named, at the address that leads to it."""
-    if settings.pipe == "direct":
-        return DirectPipe(address, port)
-    return NetcatPipe(address, port, settings.netcat)
-
-
-def _end_stale_listeners(connection: Connection, config: Config) -> None:
-    """Have the NAS end what a killed receiver may have left; that it cannot be asked is no new trouble."""
-    limit = min(_KILL_SECONDS, config.transfer.silence_seconds)  # perhaps the link itself is dead
-    with suppress(PlotfarmError):
-        said = connection.run([config.nas.receive_command, "kill_nc"], limit)
-        _LOG.debug("Remote nc kill called! %s: %s", connection.host, said.strip())
-
-
-def _with_remedy(words: str) -> str:
-    """Add what to do about the last words of a receiving command that did not even greet."""
-    if any(sign in words for sign in ("No such file", "not found", "Permission denied")):
-        return f"{words} (check [nas] receive_command, or the command in authorized_keys there)"
-    return words if ": " in words else f"{words}: it gave no reason (check [nas] receive_command)"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.locks import refuse_network_directory
 from plotfarm.base.state import State
 from plotfarm.drives import offlined
+from plotfarm.drives.file_systems import FileSystems
 from plotfarm.drives.model import Drive
 from plotfarm.drives.mounts import as_mountpoint, survey
 from plotfarm.drives.quarantine import Quarantine, Quarantined
@@ -22,7 +22,6 @@ from plotfarm.drives.reservations import Reservations
 from plotfarm.plots.names import escaped
 
 _LOG = logging.getLogger(__name__)
-_GREEN, _YELLOW, _END = "\033[1;32m", "\033[33m", "\033[0m"
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def take_offline(config: Config, what: str) -> int:
             raise PlotfarmError(f"'{escaped(what)}' is not mounted: {offlined.listed(farm.mounted)}")
     drive = farm.find(what, farm.mounted)
     if not offlined.take_offline(config.paths.state, config.paths.locks, drive, time.time()):
-        _say(f"{_shown(drive)} is offline already.", _YELLOW)
+        _say(f"{_shown(drive)} is offline already.", "warning")
         return 0
     # Looked at only now: whoever reserves the drive after this sees that it is offline.
     sentences = [f"{_shown(drive)} is offline: no more plots go there."]
@@ -66,7 +65,7 @@ def take_offline(config: Config, what: str) -> int:
     if drive.mountpoint == as_mountpoint(config.plotting_drives.current_plotting_drive):
         when = "once that plot is there" if arriving else "at its next run"
         sentences.append(f"drive_manager.py chooses another plot drive {when}.")
-    _say(" ".join(sentences), _YELLOW)
+    _say(" ".join(sentences), "warning")
     return 0
 
 
@@ -74,7 +73,7 @@ def _forget(config: Config, identity: str, farm: _Farm) -> int:
     """Look no more for a drive that another one has replaced, until it is mounted and brought online."""
     drive = next(drive for drive in farm.replaced if drive.identity == identity)
     offlined.take_offline(config.paths.state, config.paths.locks, drive, time.time())
-    _say(f"{_shown(drive)} is not looked for any more: another drive has its place.", _YELLOW)
+    _say(f"{_shown(drive)} is not looked for any more: another drive has its place.", "warning")
     return 0
 
 
@@ -100,7 +99,7 @@ def bring_online(config: Config, what: str) -> int:
     entry = farm.quarantined.get(drive.identity)
     if entry is not None:
         _lift_quarantine(config, entry)
-    _say(_back_in_use(drive, farm, drive in offline, entry is not None), _GREEN)
+    _say(_back_in_use(drive, farm, drive in offline, entry is not None), "chosen")
     return 0
 
 
@@ -128,7 +127,7 @@ def _back_in_use(drive: Drive, farm: _Farm, was_offline: bool, was_quarantined: 
 def _nothing_to_do(farm: _Farm, what: str, offline: Sequence[Drive]) -> int:
     online = ", ".join(_shown(drive) for drive in farm.named(what, farm.mounted))
     if online:
-        _say(f"{'Nothing to do' if offline else 'No drive is offline'}: {online} is online already.", _YELLOW)
+        _say(f"{'Nothing to do' if offline else 'No drive is offline'}: {online} is online already.", "warning")
         return 0
     if not offline:
         raise PlotfarmError(f"no drive is offline, and none is called '{escaped(what)}'")
@@ -166,7 +165,7 @@ def _look_around(config: Config, what: str) -> _Farm:
 
     state = State(config.paths.state)
     try:
-        seen = survey(config.drives, known=state.known_drives())
+        seen = survey(config.drives, known=state.known_drives(), read=FileSystems(state.database).at_places())
         serials = HealthRecords(state.database).serials()
         everything = [*seen.drives, *(verdict.drive for verdict in seen.passed_over)]
         quarantined = Quarantine(state.database).active(everything)
@@ -187,8 +186,8 @@ def _shown(drive: Drive) -> str:
     return escaped(f"{drive.name}{place}")
 
 
-def _say(sentence: str, ink: str) -> None:
-    from plotfarm.reports.explain import wants_colour
+def _say(sentence: str, mood: str) -> None:
+    from plotfarm.reports.terminal import say, standard_output
 
     _LOG.info("%s", sentence)
-    print(f"{ink}{sentence}{_END}" if wants_colour(sys.stdout) else sentence)  # noqa: T201
+    say("\n".join(standard_output().lines(sentence, mood=mood)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State, Transfer
 from plotfarm.jobs.server import server_name
@@ -19,7 +19,7 @@ def tell_of_lost_formats(arrived: Iterable[Transfer], config: Config, state: Sta
     """Say once for each format, ever, that what arrives will not be farmed by any release of Chia."""
     for transfer in arrived:
         form = formats.named(transfer.kind)
-        if form.entry.is_farmed or not state.is_said_first(f"{form} is not farmed"):
+        if form.entry.is_farmed or not form.entry.is_plot or not state.is_said_first(f"{form} is not farmed"):
             continue
         from plotfarm.reports import mails
 
@@ -31,4 +31,4 @@ def tell_of_lost_formats(arrived: Iterable[Transfer], config: Config, state: Sta
 def not_farmed(form: formats.PlotFormat, transfer: Transfer) -> Condition:
     """Return what there is to say of a format when the first plot of it has arrived."""
     facts = {"format": form.entry.label, "plot": transfer.plot, "plotter": transfer.plotter}
-    return Condition("not_farmed", form.value, Severity.WARNING, facts)
+    return Condition(AlertKind.NOT_FARMED, form.value, Severity.WARNING, facts)

@@ -8,10 +8,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Plotter
 from plotfarm.base.state import Room, State
 from plotfarm.base.units import format_bytes
+from plotfarm.notify.checks import Check, check
 from plotfarm.plots.filling import hours_until_full
 from plotfarm.plots.plotfile import Candidate
 
@@ -50,9 +51,19 @@ def filling_up(rooms: Sequence[Room], warn_hours_left: float) -> list[Room]:
     return [room for room in newest.values() if room.hours_left is not None and room.hours_left < warn_hours_left]
 
 
+def filling_check(rooms: Sequence[Room], warn_hours_left: float, *, is_all: bool = True) -> Check:
+    """Look which plot directories fill up; `is_all`: these are the readings of all of them, not only of some."""
+    found = [filling(room) for room in filling_up(rooms, warn_hours_left)]
+    return check(Look.FILLING, found, about=None if is_all else [_name(room) for room in rooms])
+
+
 def filling(room: Room) -> Condition:
     """Return the condition of a plot directory that fills up."""
     facts: dict[str, str | int | float | None] = {
         "host": room.host, "directory": room.directory, "free_bytes": room.free_bytes, "hours_left": room.hours_left,
     }  # fmt: skip
-    return Condition("filling", f"{room.host}:{room.directory}", Severity.WARNING, facts)
+    return Condition(AlertKind.FILLING, _name(room), Severity.WARNING, facts)
+
+
+def _name(room: Room) -> str:
+    return f"{room.host}:{room.directory}"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
+from collections.abc import Mapping
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.config.writer import write_values
@@ -16,17 +16,19 @@ from plotfarm.drives.probe import Counting
 from plotfarm.jobs.drive_checks import standing
 from plotfarm.jobs.drive_health import read_drives
 from plotfarm.jobs.farm_facts import gather
-from plotfarm.jobs.server import server_name
+from plotfarm.jobs.server import sender, server_name
 from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller, on_its_way
+from plotfarm.plots.formats import NO_PLOTS
 from plotfarm.reports import count_progress
 from plotfarm.reports import plot_report as plot_words
 from plotfarm.reports import temperatures as temperature_words
-from plotfarm.reports.explain import wants_colour
+from plotfarm.reports.envelope import Report, Role, enveloped
 from plotfarm.reports.facts import FarmFacts
+from plotfarm.reports.terminal import say, standard_output
 
 
-def plot_report(config: Config, as_json: bool = False) -> int:
+def plot_report(config: Config, as_json: bool = False, wide: bool = False) -> int:
     """Print how many plots there are and how many more fit; of the drives only the current one's health is read."""
     state = State(config.paths.state)
     stock = _count(config, state)
@@ -36,38 +38,48 @@ def plot_report(config: Config, as_json: bool = False) -> int:
     stock = decide_again(config, state, stock)
     facts = gather(config, state, stock, healths, standing(config, state, stock, Teller(config, state.database)))
     state.close()
-    print(plot_words.as_json(facts) if as_json else plot_words.as_text(facts, wants_colour(sys.stdout)))  # noqa: T201
+    if as_json:
+        say(_document(Report.PLOT_REPORT, config, plot_words.data(facts), facts.now))
+    else:
+        say(plot_words.as_text(facts, standard_output(wide=wide)))
     return 0
 
 
-def temperature_report(config: Config, as_json: bool = False) -> int:
+def temperature_report(config: Config, as_json: bool = False, wide: bool = False) -> int:
     """Print temperature and health of every plot drive, each of them read now."""
     state = State(config.paths.state)
     facts = _all_facts(config, state)
     state.close()
-    colour = wants_colour(sys.stdout)
-    report = temperature_words.as_json(facts, config.smart) if as_json else (
-        temperature_words.as_text(facts, config.smart, colour)
-    )  # fmt: skip
-    print(report)  # noqa: T201
+    if as_json:
+        say(_document(Report.TEMPERATURES, config, temperature_words.data(facts, config.smart), facts.now))
+    else:
+        say(temperature_words.as_text(facts, config.smart, standard_output(wide=wide)))
     return 0
 
 
-def daily_report(config: Config, as_json: bool = False, as_html: bool = False) -> int:
-    """Print the daily mail and send it; if that message is switched off, say so."""
+def daily_report(config: Config, as_json: bool = False, as_html: bool = False, wide: bool = False) -> int:
+    """Send the daily mail and print it; if that message is switched off, say so."""
     from plotfarm.reports import mails
+    from plotfarm.reports.mail_text import folded
 
     state = State(config.paths.state)
     facts = _all_facts(config, state)
     message = mails.daily_update(facts)
-    print(plot_words.as_json(facts) if as_json else message.html if as_html else message.text)  # noqa: T201
-    receivers = Teller(config, state.database).tell(message)
+    recipients = Teller(config, state.database).tell(message)
     state.close()
-    said = on_its_way(receivers) or (
+    terminal = standard_output(wide=wide)
+    if as_json:
+        data = {**plot_words.data(facts), "recipients": recipients}
+        say(_document(Report.DAILY_REPORT, config, data, facts.now))
+    elif as_html:
+        say(message.html)
+    else:
+        say(folded(message.text, terminal))
+    said = on_its_way(recipients) or (
         "It was not sent: [notifications] alerting and daily_update must be True, and one of email, sms, pb or "
         "services set up (try drive_manager.py --test_notifications)."
     )
-    print(said, file=sys.stderr if as_json or as_html else sys.stdout)
+    say("\n".join(terminal.lines(said)), sys.stderr if as_json or as_html else sys.stdout)
     return 0
 
 
@@ -82,27 +94,33 @@ def update_daily(config: Config, as_json: bool = False) -> int:
     stock, before, now = _count(config, state), state.last_daily(), time.time()
     since = before.time if before and before.time <= now else now - DAY_SECONDS
     plots = sum(reading.plot_files or 0 for reading in stock.readings.values())
-    daily = Daily(now, plots, state.stored_since(since)[0])
-    made_in_a_day = state.stored_since(now - DAY_SECONDS)[0]
+    daily = Daily(now, plots, state.stored_since(since, without=NO_PLOTS)[0])
+    made_in_a_day = state.stored_since(now - DAY_SECONDS, without=NO_PLOTS)[0]
     state.record_daily(daily)
     state.close()
     write_values(config.path, {
         ("plotting_information", "current_total_plots_midnight"): str(plots),
         ("plotting_information", "current_total_plots_daily"): str(made_in_a_day),
     })  # fmt: skip
-    facts = {
-        "server": server_name(config),
-        "plots": plots,
-        "plots_last_24_hours": made_in_a_day,
-        "plots_since_last_reading": daily.made,
-        "seconds_since_last_reading": now - since if before else None,
-    }
-    last = (
-        f"{daily.made} since the reading {format_duration(now - since)} ago" if before else "this is the first reading"
-    )
-    words = f"{plots} plots on {facts['server']}, {made_in_a_day} made in the last 24 hours, {last}"
-    print(json.dumps(facts, indent=2) if as_json else words)  # noqa: T201
+    if as_json:
+        data = {
+            "plots": plots,
+            "plots_last_24_hours": made_in_a_day,
+            "plots_since_last_reading": daily.made,
+            "seconds_since_last_reading": now - since if before else None,
+        }
+        say(_document(Report.DAILY_NUMBERS, config, data, now))
+        return 0
+    last = "this is the first reading"
+    if before:
+        last = f"{daily.made} since the reading {format_duration(now - since)} ago"
+    words = f"{plots} plots on {server_name(config)}, {made_in_a_day} made in the last 24 hours, {last}"
+    say("\n".join(standard_output().lines(words)))
     return 0
+
+
+def _document(report: Report, config: Config, data: Mapping[str, object], now: float) -> str:
+    return enveloped(report, sender(config, Role.NAS), data, now)
 
 
 def _count(config: Config, state: State) -> Stock:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import time
 
+from plotfarm.base.condition import Look
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import ConfigurationError
 from plotfarm.base.locks import Lock, sole_run
@@ -13,20 +15,24 @@ from plotfarm.base.state import State
 from plotfarm.jobs.finished_plots import FinishedPlots
 from plotfarm.jobs.restored_times import restore_times
 from plotfarm.jobs.sending_trouble import mismatch_conditions, tell_of_trouble
+from plotfarm.jobs.server import sender
 from plotfarm.jobs.telling import Teller
+from plotfarm.reports import dry_run as words
+from plotfarm.reports.dry_run import Answer
+from plotfarm.reports.envelope import Report, Role, enveloped
 from plotfarm.reports.progress import Screen
+from plotfarm.reports.terminal import say
 
 _LOG = logging.getLogger(__name__)
 
 
-def run(config: Config, *, dry_run: bool) -> int:
+def run(config: Config, *, dry_run: bool, as_json: bool = False) -> int:
     """Send what is finished; 0 if all went well or another run is at it, 1 if a plot or a NAS failed."""
     name = "plot_manager_testing.lock" if config.testing.testing else "plot_manager.lock"
     lock = sole_run(config.paths.locks / name)
     if lock is None:
         _LOG.info("Checkfile Exists, We are currently Running a Transfer, Exiting")
-        Screen().say("A transfer is already running: nothing to do.")
-        return 0
+        return _busy(config, dry_run, as_json)
     with lock:
         _LOG.debug("Checkfile Does Not Exist")
         run_as_batch(config.transfer.niceness, config.transfer.io_priority)
@@ -34,33 +40,94 @@ def run(config: Config, *, dry_run: bool) -> int:
         state = State(config.paths.state)
         try:
             restore_times(state)
-            return _send(config, lock, state, dry_run)
+            return _dry_run(config, lock, state, as_json) if dry_run else _send(config, lock, state)
         finally:
             state.close()
 
 
-def _send(config: Config, lock: Lock, state: State, dry_run: bool) -> int:
-    testing = config.testing
-    directories = (testing.plot_directory,) if testing.testing else config.plotter.plot_directories
-    if not directories:
-        raise ConfigurationError(
-            f"{config.path}: [plotter] plot_directories is empty: name the directories of your finished plots"
-        )
+def _busy(config: Config, dry_run: bool, as_json: bool) -> int:
+    """Say that another run is at it: to a person who looks, and whoever has asked for a report."""
+    screen = Screen(is_silent=as_json)
+    message = "A transfer is already running: nothing to do."
+    if dry_run:
+        screen.result(message)
+    else:
+        screen.say(message)
+    if as_json:
+        say(_document(config, words.data([], [], [], is_busy=True)))
+    return 0
+
+
+def _document(config: Config, data: dict[str, object]) -> str:
+    return enveloped(Report.DRY_RUN, sender(config, Role.PLOTTER), data, time.time())
+
+
+def _send(config: Config, lock: Lock, state: State) -> int:
     screen = Screen()
-    minimum_bytes = testing.minimum_size_bytes if testing.testing else 0
-    plots = FinishedPlots(directories, config, state, screen, minimum_bytes)
-    teller = None if dry_run else Teller(config, state.database)
+    plots = _plots(config, state, screen)
+    teller = Teller(config, state.database)
     candidates = plots.begin(teller)
 
     sent = 0
     if candidates:
         from plotfarm.jobs.sending_run import SendingRun  # most runs have nothing to send, and do not wait for it
 
-        sent = SendingRun(config, lock, state, plots, screen, dry_run).send(candidates)
-    if teller is not None:
-        tell_of_trouble(plots.trouble, config, teller)
-        teller.see(mismatch_conditions(state), ["mismatches"])
-    return plots.finish("send", is_quiet=bool(sent) or dry_run)
+        sent = SendingRun(config, lock, state, plots, screen, dry_run=False).send(candidates)
+    tell_of_trouble(plots.trouble, config, teller)
+    teller.see(mismatch_conditions(state), Look.MISMATCHES)
+    return plots.finish("send", is_quiet=bool(sent))
+
+
+def _dry_run(config: Config, lock: Lock, state: State, as_json: bool) -> int:
+    """Say what would go where. Where nothing would, the NAS are asked all the same: a dry run is a trial of the way."""
+    from plotfarm.jobs.sending_run import SendingRun
+
+    screen = Screen(is_silent=as_json)
+    plots = _plots(config, state, screen)
+    run = SendingRun(config, lock, state, plots, screen, dry_run=True)
+    run.send(plots.begin(None))
+    answers: list[Answer] = []
+    if not run.planned and not plots.failed:
+        screen.result(words.nothing("sent", plots.waiting))
+        answers = ask_every_nas(config)
+        for answer in answers:
+            screen.result(words.answered(answer))
+    if as_json:
+        say(_document(config, words.data(run.planned, plots.not_taken, plots.failures, answers)))
+    return 1 if plots.failed or any(answer.problem for answer in answers) else 0
+
+
+def ask_every_nas(config: Config) -> list[Answer]:
+    """Return what each NAS can take of k32 plots, or why it cannot be asked."""
+    from plotfarm.drives.choose import DEFAULT_PLOT_BYTES  # only a person's dry run needs these
+    from plotfarm.jobs.dispatch import Dispatch
+
+    dispatch = Dispatch(config)
+    try:
+        dispatch.ask_all(DEFAULT_PLOT_BYTES, config.transfer.silence_seconds)
+        return [
+            Answer(
+                host,
+                plots=nas.said.plots if nas.said is not None else 0,
+                bytes_each=DEFAULT_PLOT_BYTES,
+                detail=nas.why,
+                problem=dispatch.silent.get(host, "" if nas.said is not None else "it has not answered in time"),
+            )
+            for host, nas in dispatch.all.items()
+        ]
+    finally:
+        dispatch.close()
+
+
+def _plots(config: Config, state: State, screen: Screen) -> FinishedPlots:
+    testing = config.testing
+    directories = (testing.plot_directory,) if testing.testing else config.plotter.plot_directories
+    if not directories:
+        raise ConfigurationError(
+            f"{config.path}: [plotter] plot_directories is empty: name the directories of your finished plots"
+        )
+    minimum_bytes = testing.minimum_size_bytes if testing.testing else 0
+    return FinishedPlots(directories, config, state, screen, minimum_bytes)
 
 
 def let_go(config: Config, host: str) -> int:

@@ -17,13 +17,17 @@ from plotfarm.base.units import format_bytes
 from plotfarm.drives.smart.disks import spinning_disk
 from plotfarm.jobs.dispatch import Berth, Dispatch, Job, NoNasTakesIt
 from plotfarm.jobs.finished_plots import FinishedPlots
+from plotfarm.jobs.nas import EXPECTED_SECONDS
 from plotfarm.jobs.restored_times import note_time
 from plotfarm.jobs.sending import Sending
+from plotfarm.jobs.sending_trouble import silent_before
 from plotfarm.plots.names import escaped
 from plotfarm.plots.plotfile import Candidate, PlotFile, PlotFileError
+from plotfarm.reports.dry_run import Planned, planned
 from plotfarm.reports.progress import Bars, Screen
 from plotfarm.transfer.hashing import configured_segment_bytes, plot_hash
 from plotfarm.transfer.messages import Offer, Placed
+from plotfarm.transfer.nas_rooms import NasRooms
 from plotfarm.transfer.outcomes import Delivered, Failed, Failure, NotTaken, Removal
 from plotfarm.transfer.send import Wanted
 from plotfarm.transfer.source import open_source
@@ -43,6 +47,7 @@ _GIVE_UP_AFTER = 3  # failures in a row: it is not the plot then
 _LOCK_UPDATE_SECONDS = 1.0
 _LOOK_SECONDS = 10.0  # for plots that have finished while others are on their way
 _CLEANING_UP_SECONDS = 30.0  # a stream may still be leaving a NAS that is silent when it gets the next plot
+_TURNS = 200  # so many transfers of the past tell which NAS had its turn when
 _PATIENCE_SECONDS = 60.0  # so long a plot waits for its turn at a NAS before all are asked again
 
 
@@ -56,11 +61,15 @@ class SendingRun:
         self._screen = screen
         self._plots = plots
         self._trouble = plots.trouble
-        self._dispatch = Dispatch(config)
+        self._dispatch = Dispatch(config, self._last_used())
+        self._rooms = NasRooms(state.database)
+        self._dispatch.expect_rooms(self._rooms.lately(EXPECTED_SECONDS))
+        self._dispatch.expect_silence(silent_before(state.database))
         self._queue: deque[Candidate] = deque()
         self._jobs: deque[Job] = deque()
         self._sending: dict[Stream, Sending] = {}
         self._bars = Bars(None)
+        self.planned: list[Planned] = []  # by a dry run
         self._streams = 1 if dry_run else config.plotter.streams
         self._sent = self._sent_before = self._failed_in_a_row = 0
         self._looked = self._begun = time.monotonic()
@@ -76,6 +85,9 @@ class SendingRun:
             with self._screen.bars() as self._bars:
                 while self._begin_what_can() or self._sending:
                     self._follow()
+            self._dispatch.note_unanswered()
+            if not self._dry_run:
+                self._rooms.remember(self._dispatch.rooms())
         finally:
             self._dispatch.close()
             for sending in self._sending.values():
@@ -83,11 +95,24 @@ class SendingRun:
 
         reached = self._trouble.reached
         self._trouble.silent |= {host: why for host, why in self._dispatch.silent.items() if host not in reached}
+        self._trouble.answered |= self._dispatch.answered - set(self._trouble.silent)
         for host in reached:
             self._trouble.waiting_for.pop(host, None)
         if self._failed_in_a_row >= _GIVE_UP_AFTER:
             self._plots.fail(f"{_GIVE_UP_AFTER} transfers in a row failed: the rest waits for the next run")
         return self._sent
+
+    def _last_used(self) -> dict[str, float]:
+        """Return when each NAS got a plot last, in seconds from now: what goes round goes on where it was."""
+        if self._config.nas.policy != "round_robin":
+            return {}
+        now = time.time()
+        moments: dict[str, float] = {}
+        for transfer in self._state.transfers(limit=_TURNS):
+            for host in self._config.nas.hosts:
+                if host not in moments and transfer.target.startswith(f"{host}:"):
+                    moments[host] = min(0.0, transfer.finished - now)
+        return moments
 
     # ---- What begins ----
 
@@ -180,7 +205,7 @@ class SendingRun:
             return berth.stream.place(offer)
         _LOG.info("Processing Plot: %s", plot.path)
         self._state.journal_write(str(plot.path), berth.nas.host)
-        berth.nas.taken()
+        self._dispatch.taken(berth.nas, plot.size)
         self._bars.add(plot.name, plot.size, berth.nas.host)
         wanted = Wanted(plot.identity, self._config.plotter.keep_source, configured_segment_bytes())
         return berth.stream.deliver(offer, source, plot.path, wanted)
@@ -269,7 +294,9 @@ class SendingRun:
         self._trouble.reached.add(sending.host)
         plot = sending.plot
         verb = "is already at" if placed.is_stored else "would go to"
-        self._screen.result(f"{plot.name} ({format_bytes(plot.size)}) {verb} {sending.host}:{placed.path}")
+        would = Planned(plot.name, plot.size, sending.host, placed.path, placed.is_stored)
+        self.planned.append(would)
+        self._screen.result(planned(would))
         _LOG.info("Dry run: %s %s %s:%s", plot.name, verb, sending.host, placed.path)
 
     def _delivered(self, sending: Sending, delivered: Delivered) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
+from plotfarm.base.database import Database
 from plotfarm.base.state import State
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.alerts import AlertBook
 from plotfarm.notify.checks import check
 from plotfarm.transfer.outcomes import Failure
 
@@ -25,7 +27,8 @@ class Trouble:
 
     stuck: dict[Path, int] = field(default_factory=dict)  # bytes of each plot that cannot be sent
     why: str = ""  # the newest reason
-    reached: set[str] = field(default_factory=set)  # NAS
+    reached: set[str] = field(default_factory=set)  # NAS that had something to say about a plot
+    answered: set[str] = field(default_factory=set)  # NAS that said what they can take
     silent: dict[str, str] = field(default_factory=dict)  # NAS -> why it cannot be reached
     waiting_for: dict[str, list[float]] = field(default_factory=dict)  # NAS that may have plots -> since (Unix time)
 
@@ -42,7 +45,7 @@ def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller, plots: str
     """
     patience = config.watch.trouble_minutes * 60
     silent = [
-        Condition("nas_unavailable", host, Severity.CRITICAL, {"nas": host, "why": why}, patience)
+        Condition(AlertKind.NAS_UNAVAILABLE, host, Severity.CRITICAL, {"nas": host, "why": why}, patience)
         for host, why in trouble.silent.items()
     ]
     stuck = []
@@ -51,22 +54,29 @@ def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller, plots: str
             "host": socket.gethostname(), "why": trouble.why, "waiting": len(trouble.stuck),
             "bytes": sum(trouble.stuck.values()),
         }  # fmt: skip
-        stuck.append(Condition("not_sent", plots, Severity.WARNING, facts, patience))
+        stuck.append(Condition(AlertKind.NOT_SENT, plots, Severity.WARNING, facts, patience))
     asked = {*trouble.reached, *trouble.silent}
     teller.evaluate(
         [
-            check(["not_sent"], stuck, about=[plots]),
-            check(["nas_unavailable"], silent, about=asked),
-            check(["waits_for_nas"], _waiting_for_nas(trouble), about=asked | set(trouble.waiting_for)),
+            check(Look.STUCK_PLOTS, stuck, about=[plots]),
+            check(Look.NAS, silent, about=asked | trouble.answered),
+            check(Look.WAITING_FOR_NAS, _waiting_for_nas(trouble), about=asked | set(trouble.waiting_for)),
         ]
     )
+
+
+def silent_before(database: Database) -> set[str]:
+    """Return the NAS that could not be reached when they were needed last, also those that nobody was told of yet."""
+    return {about for kind, about in AlertBook(database).standing() if kind == "nas_unavailable"}
 
 
 def _waiting_for_nas(trouble: Trouble) -> list[Condition]:
     """Return the NAS that may have plots of this host and have not been asked for hours."""
     now = time.time()
     return [
-        Condition("waits_for_nas", host, Severity.WARNING, {"nas": host, "waiting": len(since), "since": min(since)})
+        Condition(
+            AlertKind.WAITS_FOR_NAS, host, Severity.WARNING, {"nas": host, "waiting": len(since), "since": min(since)}
+        )
         for host, since in trouble.waiting_for.items()
         if now - min(since) > _WAITS_SECONDS
     ]
@@ -90,4 +100,4 @@ def mismatch_conditions(state: State) -> list[Condition]:
         "nas": ", ".join(hosts),
         "count": len(rejected),
     }
-    return [Condition("mismatches", socket.gethostname(), Severity.CRITICAL, facts)]
+    return [Condition(AlertKind.MISMATCHES, socket.gethostname(), Severity.CRITICAL, facts)]

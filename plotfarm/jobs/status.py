@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable
 
@@ -15,44 +14,59 @@ from plotfarm.base.state import State
 from plotfarm.drives.model import Arrival
 from plotfarm.drives.reservations import Reservations
 from plotfarm.drives.speed import speeds
+from plotfarm.jobs.run_records import newest_runs
+from plotfarm.jobs.server import sender
 from plotfarm.plots.names import escaped
 from plotfarm.reports import status as words
-from plotfarm.reports.explain import wants_colour
+from plotfarm.reports.envelope import Report, Role, enveloped
 from plotfarm.reports.status import Running, Status
+from plotfarm.reports.terminal import say, standard_output
 
 _LAST = 10
 _REDRAW_SECONDS = 1.0
 _PLOTTER_LOCKS = ("plot_manager.lock", "plot_manager_testing.lock")
 
 
-def of_plotter(config: Config, as_json: bool = False, watch: bool = False) -> int:
+def of_plotter(config: Config, as_json: bool = False, watch: bool = False, wide: bool = False) -> int:
     """Print what is on its way from this plotter."""
-    return _show(config, _look_at_plotter, as_json, watch)
+    if watch:
+        return _watch(config, _look_at_plotter, wide)
+    return _show(config, _look_at_plotter(config), Role.PLOTTER, as_json, wide)
 
 
-def of_nas(config: Config, as_json: bool = False, watch: bool = False) -> int:
+def of_nas(config: Config, as_json: bool = False, watch: bool = False, wide: bool = False) -> int:
     """Print what is arriving on this NAS."""
-    return _show(config, _look_at_nas, as_json, watch)
+    if watch:
+        return _watch(config, _look_at_nas, wide)
+    return _show(config, _look_at_nas(config), Role.NAS, as_json, wide)
 
 
-def _show(config: Config, look: Callable[[Config], Status], as_json: bool, watch: bool) -> int:
-    if not watch:
-        status = look(config)
-        print(words.as_json(status) if as_json else words.as_text(status, wants_colour(sys.stdout)))  # noqa: T201
-        return 0
-    if not sys.stdout.isatty():
+def _show(config: Config, status: Status, role: Role, as_json: bool, wide: bool) -> int:
+    if as_json:
+        say(enveloped(Report.STATUS, sender(config, role), words.data(status), status.now))
+    else:
+        say(words.as_text(status, standard_output(wide=wide)))
+    return 0
+
+
+def _watch(config: Config, look: Callable[[Config], Status], wide: bool) -> int:
+    """Draw the status anew every second until Ctrl-C."""
+    if not standard_output().is_watched:
         raise PlotfarmError("--watch draws on a terminal, and this is none: leave it out, or use --json")
     from rich.live import Live
     from rich.text import Text
 
+    def drawn(status: Status) -> Text:
+        return Text.from_ansi(words.as_text(status, standard_output(wide=wide)))
+
     status = look(config)
-    with Live(Text.from_ansi(words.as_text(status, True)), auto_refresh=False, screen=True) as live:
+    with Live(drawn(status), auto_refresh=False, screen=True) as live:
         try:
             while True:
                 time.sleep(_REDRAW_SECONDS)
-                before, status = status, look(config)
-                status = words.with_speeds_since(before, status)
-                live.update(Text.from_ansi(words.as_text(status, wants_colour(sys.stdout))), refresh=True)
+                before = status
+                status = words.with_speeds_since(before, look(config))
+                live.update(drawn(status), refresh=True)
         except KeyboardInterrupt:
             return 0
 
@@ -66,7 +80,7 @@ def _look_at_plotter(config: Config) -> Status:
         held = holder(path) is not None
         content = last_content(path) if held else {}
         streams = content.get("streams")
-        alive = held and _is_alive(content)
+        alive = held and is_alive(content)
         running += [
             words.read_stream(each, host, alive, now)
             for each in (streams if isinstance(streams, list) else []) if isinstance(each, dict)
@@ -76,15 +90,11 @@ def _look_at_plotter(config: Config) -> Status:
         waiting_bytes += size if isinstance(size, int) else 0
     state = State(config.paths.state)
     last = state.transfers(limit=_LAST)
+    runs = newest_runs(state.database)
     state.close()
-    return Status(host, now, config.transfer.stall_seconds, running, last, waiting, waiting_bytes)
-
-
-def _is_alive(content: dict[str, object]) -> bool:
-    try:
-        return is_alive(content)
-    except (TypeError, ValueError, KeyError):
-        return False
+    return Status(
+        host, now, config.transfer.stall_seconds, running, last, waiting, waiting_bytes, last_runs=runs
+    )  # fmt: skip
 
 
 def _look_at_nas(config: Config) -> Status:
@@ -95,9 +105,10 @@ def _look_at_nas(config: Config) -> Status:
     state = State(config.paths.state)
     places = {identity: mountpoint for identity, (mountpoint, _) in state.known_drives().items()}
     past = state.transfers(limit=5000)
+    runs = newest_runs(state.database)
     state.close()
     running = [_arriving(each, places, now) for each in arrivals]
-    return Status(host, now, config.transfer.stall_seconds, running, past[:_LAST], speeds=speeds(past))
+    return Status(host, now, config.transfer.stall_seconds, running, past[:_LAST], speeds=speeds(past), last_runs=runs)
 
 
 def _arriving(arrival: Arrival, places: dict[str, str], now: float) -> Running:

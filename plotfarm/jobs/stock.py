@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from plotfarm.base.config.sections import Config
-from plotfarm.base.state import State, Transfer, TransferOutcome
-from plotfarm.drives.choose import Choice, arriving_plot_bytes, judge, select
+from plotfarm.base.state import State, Transfer
+from plotfarm.drives.choose import NEWEST_ARRIVALS, Choice, arriving_plot_bytes, judge, select
+from plotfarm.drives.file_systems import FileSystems
 from plotfarm.drives.model import Arrival, Drive, Reading, Verdict
 from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
 from plotfarm.drives.offlined import is_offlined, read_offlined
@@ -19,6 +20,7 @@ from plotfarm.drives.reasons import Reason
 from plotfarm.drives.remembered import LastReadings, as_last_known
 from plotfarm.drives.reservations import Reservations
 from plotfarm.jobs.fitness import quarantined_drives, unfit_drives
+from plotfarm.plots.formats import NO_PLOTS
 
 if TYPE_CHECKING:
     from plotfarm.drives.probe import Counting
@@ -67,6 +69,7 @@ def _look(config: Config, state: State, counting: Counting | None) -> View:
     seen = _look_around(config, current, state)
     names = [arrival.plot for arrival in arrivals]
     readings = _ask(config, state, seen.drives, names, counting)
+    seen = _with_replaced(config, current, state, seen, readings)
     for reading in readings:
         if reading.problem and reading.was_asked:
             _LOG.warning("Plot drive %s: %s", reading.drive.mountpoint, reading.problem)
@@ -127,15 +130,27 @@ def _is_given_up(verdict: Verdict, offlined: Collection[str]) -> bool:
 
 
 def newest_stored(state: State) -> list[Transfer]:
-    """Return the transfers that arrived last, newest first."""
-    return [transfer for transfer in state.transfers(limit=40) if transfer.outcome is TransferOutcome.STORED]
+    """Return the plots that arrived last, newest first."""
+    return state.newest_stored(NEWEST_ARRIVALS, without=NO_PLOTS)
 
 
 def _look_around(config: Config, current: str, state: State) -> Survey:
     """Find the drives, and remember those that were not here before."""
     known = state.known_drives()
-    seen = survey(config.drives, current, known)
+    seen = survey(config.drives, current, known, FileSystems(state.database).at_places())
     here = {drive.identity: (drive.mountpoint, drive.device) for drive in seen.drives}
     if any(known.get(identity) != where for identity, where in here.items()):
         state.know_drives(here)
     return seen
+
+
+def _with_replaced(config: Config, current: str, state: State, seen: Survey, readings: Sequence[Reading]) -> Survey:
+    """Add the drives whose place another file system has taken, as far as only reading the drives shows it."""
+    file_systems = FileSystems(state.database)
+    gone = file_systems.learn(readings, file_systems.at_places())
+    if not gone:
+        return seen
+    devices = {drive.mountpoint: drive.device for drive in seen.drives}
+    state.know_drives({f"uuid:{uuid}": (place, devices[place]) for place, uuid in gone.items()})
+    again = survey(config.drives, current, state.known_drives(), file_systems.at_places())
+    return Survey(seen.drives, again.passed_over)

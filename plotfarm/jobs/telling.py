@@ -9,8 +9,9 @@ import logging
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
+from types import ModuleType
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.database import Database
 from plotfarm.jobs.server import server_name
@@ -37,9 +38,9 @@ class Teller:
         """Return the conditions that were told of and are not over, by (kind, about)."""
         return {key: one.condition for key, one in self._book.standing().items() if one.told is not None}
 
-    def see(self, conditions: Iterable[Condition], kinds: Collection[str]) -> None:
-        """Evaluate one check that looks for these kinds."""
-        self.evaluate([check(kinds, conditions)])
+    def see(self, conditions: Iterable[Condition], look: Look, kinds: Collection[AlertKind] | None = None) -> None:
+        """Evaluate one check, of all kinds of a look or of some of them."""
+        self.evaluate([check(look, conditions, kinds=kinds)])
 
     def evaluate(self, checks: Sequence[Check]) -> None:
         """Tell of what the checks found and begins, and of what they found before and is over."""
@@ -85,10 +86,12 @@ class Teller:
         channels, problems = configured_channels(self._config)
         for problem in problems:
             _LOG.warning("No messages by %s: %s", problem.channel, problem.why)
-        recipients = {channel.name: channel.recipients() for channel in channels}
+        everybody = {channel.name: channel.recipients() for channel in channels}
         now, count = time.time(), 0
         for message in wanted:
-            targets = policy.targets(message.kind, message.severity, settings, recipients)
+            severity = None if message.kind == policy.TEST else message.severity
+            recipients = {channel.name: channel.recipients(severity) for channel in channels}
+            targets = policy.targets(message.kind, message.severity, settings, recipients, everybody)
             if not self._outbox.put(message, targets, now):
                 return None
             count += len(targets)
@@ -105,8 +108,7 @@ class Teller:
         """Return one message for each kind: a controller that takes sixteen drives with it is one message."""
         if not changes.raised and not changes.cleared:
             return []
-        from plotfarm.reports import mails  # templates are slow to import, and seldom needed
-
+        mails = _words()
         raised, cleared = _by_kind(changes.raised), _by_kind(changes.cleared)
         server = server_name(self._config)
         kinds = dict.fromkeys([*raised, *cleared])
@@ -121,12 +123,20 @@ def on_its_way(recipients: int) -> str:
 def _log(changes: Changes) -> None:
     if not changes.raised and not changes.cleared:
         return
-    from plotfarm.reports import mails
-
+    mails = _words()
     for condition in changes.raised:
         _LOG.log(_LEVELS[condition.severity], "%s", mails.sentence(condition))
     for condition in changes.cleared:
         _LOG.info("%s", mails.sentence(condition, over=True))
+
+
+def _words() -> ModuleType:
+    """Return who makes words of conditions: the templates, or plain words where these cannot be used."""
+    try:
+        from plotfarm.reports import mails  # slow to import, and seldom needed
+    except ImportError:
+        from plotfarm.reports import plain_mails as mails  # type: ignore[no-redef]
+    return mails
 
 
 def _by_kind(conditions: Sequence[Condition]) -> Mapping[str, list[Condition]]:

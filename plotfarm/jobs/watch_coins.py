@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,10 +24,11 @@ from plotfarm.chia.log_reader import Read, read_new
 from plotfarm.chia.renamed import recognise
 from plotfarm.chia.settings import log_path, network
 from plotfarm.jobs.coin_sources import ask_wallet, watch_log
-from plotfarm.jobs.farming import watch_farming
+from plotfarm.jobs.farming import hear, watch_farming
 from plotfarm.jobs.server import server_name
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.policy import PER_COIN
+from plotfarm.reports.terminal import say_if_watched
 
 if TYPE_CHECKING:
     from plotfarm.chia.wallet import WalletReading
@@ -45,6 +45,7 @@ def watch(config: Config, *, test_log: Path | None = None, tell_past: bool = Fal
     lock = sole_run(config.paths.locks / "coin_monitor.lock")
     if lock is None:
         _LOG.info("coin_monitor is running already, Exiting")
+        say_if_watched("coin_monitor.py is running already: nothing to do.")
         return 0
     with lock:
         state = State(config.paths.state)
@@ -85,7 +86,8 @@ class CoinWatch:
         problem = None
         if not test_log:
             problem = watch_log(log, news, self._config, self._teller, wallet_answers=wallet is not None)
-            watch_farming(self._config.chia, self._memory, self._teller, read.farming if read else None)
+            heard = hear(self._config.chia, self._memory, read.farming if read else None)
+            watch_farming(self._config.chia, self._teller, heard)
         if problem is not None:
             _LOG.warning("No coin can be seen: %s (%s)", problem.why, problem.remedy)
         is_past = last is None and test_log is None and not tell_past
@@ -155,21 +157,24 @@ class CoinWatch:
     def _confirm(self, wallet: WalletReading) -> None:
         """Take in what the wallet has, and what it has no more although it knows the chain beyond it.
 
-        A wallet that knows none of the coins from before is another key's: nothing was taken back.
+        Only what the wallet of this key had is taken back. Where it was not noted whose it was, a wallet that knows
+        none of the coins from before is another key's.
         """
         confirmed = wallet.confirmed
+        there = {coin.id for coin in confirmed}
+        has_known = any((known := self._book.entry(one)) is not None and known.in_wallet for one in there)
         for coin in confirmed:
             self._ledger.confirm(coin)
-        there = {coin.id for coin in confirmed}
-        if not any((known := self._book.entry(one)) is not None and known.in_wallet for one in there):
-            return
-        for entry in self._book.of_wallet_above(wallet.complete_above):
+        for entry in self._book.of_wallet_above(wallet.complete_above, wallet.fingerprint, with_unmarked=has_known):
             if entry.id not in there and entry.parent and (entry.height or 0) <= wallet.height:
                 self._ledger.lose(entry.id)
 
     def _meet(self, wallet: WalletReading | None) -> bool:
         if wallet is None:
             return True
+        confirmed = [coin.id for coin in wallet.confirmed]
+        if wallet.fingerprint is not None and not self._book.note_key(confirmed, wallet.fingerprint):
+            return False
         holding = None if wallet.balance_mojo is None else Holding(wallet.balance_mojo, time.time())
         return self._book.meet_wallet(holding)
 
@@ -211,11 +216,10 @@ class CoinWatch:
         total = self._book.total()
         if quiet:
             _LOG.info("The first run takes %d coins for the past; those to come are told", quiet)
-        if sys.stdout.isatty():  # cron would mail it
-            if problem is not None:
-                print(f"No coin can be seen: {problem.why}.\n{problem.remedy}.")  # noqa: T201
-            if problem is None or told:
-                print(f"New coins: {len(told)}, of the past: {quiet}; {in_xch(total.mojo)} XCH received in all")  # noqa: T201
+        if problem is not None:
+            say_if_watched(f"No coin can be seen: {problem.why}.\n{problem.remedy}.")
+        if problem is None or told:
+            say_if_watched(f"New coins: {len(told)}, of the past: {quiet}; {in_xch(total.mojo)} XCH received in all")
         if (told or back) and self._teller.wants(PER_COIN):
             from plotfarm.reports import coins as mails  # templates are slow to import, and seldom needed
 
@@ -226,9 +230,9 @@ def _say_what_was_lost(log: Path, read: Read, *, is_first: bool) -> None:
     if not read.was_found and not is_first:
         _LOG.warning("%s does not go on where it ended: all of it is read again", log)
     for broken in read.broken:
-        _LOG.warning("A part of the log cannot be read, and no coin in it is found: %s", broken)
-        if sys.stdout.isatty():
-            print(f"A part of the log cannot be read, and no coin in it is found: {broken}")  # noqa: T201
+        said = f"A part of the log cannot be read, and no coin in it is found: {broken.path}: {broken.why}"
+        _LOG.warning("%s", said)
+        say_if_watched(said)
 
 
 def _has_arrived(before: Entry | None, now: Entry) -> bool:

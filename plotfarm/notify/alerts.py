@@ -6,11 +6,12 @@ import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.database import Database
 
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
-Key = tuple[str, str]  # kind, about
+Key = tuple[AlertKind, str]  # kind, about
+_KINDS = {kind.value: kind for kind in AlertKind}
 
 _COLUMNS = "kind, about, severity, facts, patience_seconds, repeat_seconds, since, told"
 
@@ -43,15 +44,10 @@ class AlertBook:
         self._database = database
 
     def standing(self) -> dict[Key, Standing]:
-        """Return all that was seen and is not over, by (kind, about)."""
-        return {
-            (kind, json.loads(about)): Standing(
-                Condition(kind, json.loads(about), Severity(severity), json.loads(facts), patience, repeat), since, told
-            )
-            for kind, about, severity, facts, patience, repeat, since, told in self._database.rows(
-                f"SELECT {_COLUMNS} FROM conditions"  # noqa: S608
-            )
-        }
+        """Return all that was seen and is not over, by (kind, about); without what another version has raised."""
+        rows = self._database.rows(f"SELECT {_COLUMNS} FROM conditions")  # noqa: S608
+        standing = [_standing(*row) for row in rows if row[0] in _KINDS]
+        return {(one.condition.kind, one.condition.about): one for one in standing}
 
     def apply(self, changes: Changes) -> bool:
         """Write what is different, inside the transaction of the caller, who tells of it only if this is True.
@@ -70,6 +66,13 @@ class AlertBook:
         )
 
 
+def _standing(
+    kind: str, about: str, severity: str, facts: str, patience: float, repeat: float, since: float, told: float | None
+) -> Standing:
+    condition = Condition(_KINDS[kind], json.loads(about), Severity(severity), json.loads(facts), patience, repeat)
+    return Standing(condition, since, told)
+
+
 def _row(standing: Standing) -> tuple[str | float | None, ...]:
     one = standing.condition
     return (
@@ -81,7 +84,7 @@ def _row(standing: Standing) -> tuple[str | float | None, ...]:
 def compare(
     standing: Mapping[Key, Standing],
     conditions: Iterable[Condition],
-    looked_at: Collection[str | Key],
+    looked_at: Collection[AlertKind | Key],
     now: float,
     silently: Collection[Key] = (),
 ) -> Changes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from plotfarm.base.condition import Condition
+from plotfarm.base.condition import AlertKind, Condition, Look
 from plotfarm.notify.alerts import Key
 
 
@@ -21,7 +21,7 @@ class NotCoveredError(ValueError):
 class Check:
     """One thing that was looked at, completely."""
 
-    kinds: frozenset[str]  # that it may find
+    kinds: frozenset[AlertKind]  # that it may find: those of one look
     found: tuple[Condition, ...]  # all that is so now
     about: frozenset[str] | None = None  # it looked at these only; None: at everything that there is of its kinds
     well: frozenset[str] | None = None  # what is said to be over if it was raised; None: all that was not found
@@ -45,15 +45,19 @@ class Check:
 
 
 def check(
-    kinds: Iterable[str],
+    look: Look,
     found: Iterable[Condition],
     *,
+    kinds: Iterable[AlertKind] | None = None,
     about: Iterable[str] | None = None,
     well: Iterable[str] | None = None,
 ) -> Check:
-    """Make a check; NotCoveredError if it found what it does not look for."""
+    """Make a check; NotCoveredError if it found what it does not look for.
+
+    `kinds`: those of this look that could be told in this run; None: all of them.
+    """
     return Check(
-        frozenset(kinds),
+        look.kinds if kinds is None else look.kinds & frozenset(kinds),
         tuple(found),
         None if about is None else frozenset(about),
         None if well is None else frozenset(well),

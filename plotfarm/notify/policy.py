@@ -28,9 +28,15 @@ def is_wanted(kind: str, settings: Notifications) -> bool:
 
 
 def targets(
-    kind: str, severity: Severity, settings: Notifications, recipients: Mapping[str, Sequence[str]]
+    kind: str,
+    severity: Severity,
+    settings: Notifications,
+    recipients: Mapping[str, Sequence[str]],
+    everybody: Mapping[str, Sequence[str]] | None = None,
 ) -> list[tuple[str, str]]:
-    """Return (channel, recipient) for each who is told; `recipients`: those of each channel that is set up.
+    """Return (channel, recipient) for each who is told; `recipients`: those of each channel for this severity.
+
+    `everybody`: those of each channel for any; None: the same.
 
     A test goes to all. What is more than information goes by every channel if none of those it is meant for is set up:
     a warning that nobody hears is none.
@@ -40,6 +46,7 @@ def targets(
         meant = tuple(channel for channel in meant if channel != "email")
     usable = [channel for channel in recipients if channel in meant and recipients[channel]]
     if not usable and meant and severity is not Severity.INFO:
+        recipients = everybody or recipients
         usable = list(recipients)
     return [(channel, recipient) for channel in usable for recipient in dict.fromkeys(recipients[channel])]
 

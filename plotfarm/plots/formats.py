@@ -5,7 +5,7 @@ What has no entry travels too, as UNKNOWN, if its name has a suffix that [plots]
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -14,6 +14,7 @@ from plotfarm.plots.measuring import by_chunk_index, by_last_chunk, by_last_park
 from plotfarm.plots.wholeness import Extent
 
 _SMALLEST_UNKNOWN_BYTES = 4096
+_ZEROS_BYTES = 4096  # whoever reads a header has at least these
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Entry:
     read: Callable[[bytes], Header | None] = lambda _data: None  # None: of another version
     measure: Callable[[int, Header, int], Extent] = by_least  # an open file, its header, its bytes
     is_farmed: bool = True  # by a release of Chia, now or in time to come
+    is_plot: bool = True  # False: it is never counted as one
 
 
 class PlotFormat(StrEnum):
@@ -92,11 +94,18 @@ class PlotFormat(StrEnum):
             measure=by_chunk_index,
         ),
     )
+    # What `dd if=/dev/zero` makes for the testing mode. The bytes say so, whoever sent it and whatever its name is: a
+    # real plot that came by the testing mode is one.
+    TESTING = (
+        "testing",
+        Entry(code=5, suffix="", label="testing plot (zeros)", is_farmed=False, is_plot=False),
+    )
 
 
 SUFFIXES = tuple(dict.fromkeys(each.entry.suffix for each in PlotFormat if each.entry.suffix))
 _BY_NAME = {each.value: each for each in PlotFormat}
 _BY_CODE = {each.entry.code: each for each in PlotFormat}
+NO_PLOTS = tuple(each.value for each in PlotFormat if not each.entry.is_plot)  # kinds that are never counted
 
 
 def is_known(name: str) -> bool:
@@ -120,6 +129,16 @@ def of_suffix(suffix: str) -> PlotFormat:
     return found[0] if len(found) == 1 else PlotFormat.UNKNOWN
 
 
+def plots_in(counts: Mapping[tuple[str, int], int]) -> int:
+    """Return how many of the counted files, by (kind, k), are plots."""
+    return sum(files for (kind, _), files in counts.items() if kind not in NO_PLOTS)
+
+
+def testing_in(counts: Mapping[tuple[str, int], int]) -> int:
+    """Return how many of the counted files, by (kind, k), are testing plots."""
+    return sum(files for (kind, _), files in counts.items() if kind in NO_PLOTS)
+
+
 def read_header(data: bytes, size: int) -> Header:
     """Return what a plot's header says; pure, and no input makes it raise.
 
@@ -141,8 +160,9 @@ def _unknown(data: bytes, size: int) -> Header:
     """Gigahorse and whatever comes next: nothing is known, but some files can be no plot yet."""
     if size < _SMALLEST_UNKNOWN_BYTES:
         return Header(missing=f"{size:,} bytes are too few for a plot")
-    if data and not data.strip(b"\0"):  # reserved, or lost in a power cut
-        return Header(missing="it begins with zeros: nothing is written there yet")
+    if data and not data[:_ZEROS_BYTES].strip(b"\0"):  # of the testing mode, reserved, or lost in a power cut
+        kind = PlotFormat.TESTING if len(data) >= _ZEROS_BYTES else PlotFormat.UNKNOWN
+        return Header(kind=kind, missing="it begins with zeros: nothing is written there yet")
     return Header()
 
 

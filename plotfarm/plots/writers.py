@@ -61,8 +61,8 @@ def _writes_to(process: Path, number: str, wanted: os.stat_result) -> bool:
     try:
         if not os.path.samestat(os.stat(process / "fd" / number), wanted):
             return False
-        information = (process / "fdinfo" / number).read_text()
+        information = (process / "fdinfo" / number).read_bytes()
     except OSError:  # closed meanwhile
         return False
-    flags = next(line for line in information.splitlines() if line.startswith("flags:"))
+    flags = next((line for line in information.split(b"\n") if line.startswith(b"flags:")), b"flags: 0")
     return int(flags.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY

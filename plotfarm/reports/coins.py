@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
@@ -18,9 +17,15 @@ from plotfarm.chia.coins import Block
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.rewards import MOJO_PER_XCH
 from plotfarm.notify.message import Message
+from plotfarm.reports import last_runs
 from plotfarm.reports.compose import compose
-from plotfarm.reports.frame import Cell, report, table
+from plotfarm.reports.frame import Remark, Value, remarks, report
+from plotfarm.reports.last_runs import LastRun
+from plotfarm.reports.tables import Cell, Column, TableStyle, table
+from plotfarm.reports.terminal import PLAIN, Terminal
 
+_COLUMNS = (Column("Date", align="^"), Column("Coins", align="^"), Column("XCH", align="^"))
+_WIDEST_REMARK = 200  # cells
 _MOST_ITEMS = 40
 _MOST_DAYS = 31
 _KINDS = {"farmer": "farmer reward", "pool": "pool reward", "claim": "plotNFT claim", "payment": "payment"}
@@ -46,6 +51,7 @@ class CoinFacts:
     expected_days: float | None = None
     unconfirmed: Sequence[Entry] = field(default=())  # received by the log, not known to the wallet that is asked
     has_read: bool = True  # a log or the wallet, ever; if not, nothing is known
+    last_runs: Sequence[LastRun] = field(default=())  # of each script
 
     def since(self, first: date) -> CoinFacts:
         """Return the same with the coins and blocks from a day on; the total stays that of all."""
@@ -62,23 +68,28 @@ def day_of(time: str) -> date | None:
         return None
 
 
-def as_text(facts: CoinFacts, colour: bool) -> str:
+def as_text(facts: CoinFacts, terminal: Terminal = PLAIN) -> str:
     """Return the report for a terminal."""
-    lines = report(f"{one_line(facts.server)} Coin Report", _rows(facts), colour)
+    lines = report(f"{one_line(facts.server)} Coin Report", _rows(facts), terminal)
     for title, key, most in (("By Month", "%Y-%m", None), ("By Day", "%Y-%m-%d", _MOST_DAYS)):
         sums = _sums(facts.coins, key)
         if sums:
             shown = list(sums.items())[-most:] if most else list(sums.items())
             rows = [[Cell(name), Cell(str(coins)), Cell(in_xch(mojo))] for name, (coins, mojo) in shown]
-            lines += ["", *table(title, ("Date", "Coins", "XCH"), rows, colour)]
-    for coin in facts.unconfirmed[:_MOST_ITEMS]:
-        lines.append(f"! not known to the wallet: {in_xch(coin.mojo)} XCH, {_KINDS[coin.kind]}, {coin.time}, {coin.id}")
+            lines += ["", *table(_COLUMNS, rows, terminal, TableStyle.FRAMED, title).lines]
+    unknown = [
+        Remark("!", f"not known to the wallet: {in_xch(coin.mojo)} XCH, {_KINDS[coin.kind]}, {coin.time}, {coin.id}")
+        for coin in facts.unconfirmed[:_MOST_ITEMS]
+    ]
+    lines += remarks(unknown, _WIDEST_REMARK, terminal)
+    if facts.last_runs:
+        lines += ["", *remarks(last_runs.remarks(facts.last_runs, facts.now), _WIDEST_REMARK, terminal)]
     return "\n".join(lines)
 
 
-def _rows(facts: CoinFacts) -> list[tuple[str, Cell]]:
+def _rows(facts: CoinFacts) -> list[tuple[str, Value]]:
     if not facts.has_read:
-        return [("Coins received:", Cell(_NOTHING_READ, "warning"))]
+        return [("Coins received:", Value(_NOTHING_READ, "warning"))]
     rows = [("Received in all (XCH):", in_xch(facts.total.mojo))]
     if facts.total.holding:
         rows.append((f"In the wallet {_asked(facts.total.holding)} (XCH):", in_xch(facts.total.holding.mojo)))
@@ -95,7 +106,7 @@ def _rows(facts: CoinFacts) -> list[tuple[str, Cell]]:
     rows.append(("Blocks found:", str(len(facts.blocks))))
     expected = "n/a" if facts.expected_days is None else format_duration(facts.expected_days * DAY_SECONDS)
     rows.append(("Expected time to win:", expected))
-    return [(label, Cell(value)) for label, value in rows]
+    return [(label, Value(value)) for label, value in rows]
 
 
 def _asked(holding: Holding) -> str:
@@ -118,28 +129,59 @@ def _sums(coins: Iterable[Entry], form: str) -> dict[str, tuple[int, int]]:
     return dict(sorted(sums.items()))
 
 
-def as_json(facts: CoinFacts) -> str:
+def data(facts: CoinFacts) -> dict[str, object]:
     """Return the report for a program; amounts in mojo are text, since they may not fit into its numbers."""
-    return json.dumps(
-        {
-            "server": facts.server,
-            "received_mojo": str(facts.total.mojo) if facts.has_read else None,
-            "received_xch": in_xch(facts.total.mojo) if facts.has_read else None,
-            "wallet": _holding_as_json(facts.total.holding),
-            "currency": facts.settings.currency if facts.settings.price else None,
-            "price": facts.settings.price or None,
-            "expected_days_to_win": facts.expected_days,
-            "coins": [
-                {**_csv_row(coin), "local_time": coin.time, "in_wallet": coin.in_wallet} for coin in facts.coins
-            ],
-            "blocks": [{"local_time": block.time, "hash": block.hash} for block in facts.blocks],
-            "by_month": {name: {"coins": count, "xch": in_xch(mojo)}
-                         for name, (count, mojo) in _sums(facts.coins, "%Y-%m").items()},
-            "by_day": {name: {"coins": count, "xch": in_xch(mojo)}
-                       for name, (count, mojo) in _sums(facts.coins, "%Y-%m-%d").items()},
-        },
-        indent=2,
-    )  # fmt: skip
+    return {
+        **_totals(facts),
+        "currency": facts.settings.currency if facts.settings.price else None,
+        "price": facts.settings.price or None,
+        "coins": [_coin(coin) for coin in facts.coins],
+        "blocks": [{"local_time": block.time, "hash": block.hash} for block in facts.blocks],
+        "by_month": _periods(facts, "%Y-%m"),
+        "by_day": _periods(facts, "%Y-%m-%d"),
+        "last_runs": last_runs.data(facts.last_runs),
+    }
+
+
+def summary_data(facts: CoinFacts, recipients: int) -> dict[str, object]:
+    """Return the summary of the day for a program; `recipients`: how many it goes to."""
+    today = datetime.fromtimestamp(facts.now)
+    day = [coin for coin in facts.coins if _is_after(coin.time, today - timedelta(days=1))]
+    return {
+        **_totals(facts),
+        "coins_last_24_hours": len(day),
+        "xch_last_24_hours": in_xch(sum(coin.mojo for coin in day)),
+        "recipients": recipients,
+    }
+
+
+def _totals(facts: CoinFacts) -> dict[str, object]:
+    return {
+        "received_mojo": str(facts.total.mojo) if facts.has_read else None,
+        "received_xch": in_xch(facts.total.mojo) if facts.has_read else None,
+        "wallet": _holding_as_json(facts.total.holding),
+        "expected_days_to_win": facts.expected_days,
+    }
+
+
+def _coin(coin: Entry) -> dict[str, object]:
+    return {
+        "id": coin.id,
+        "kind": coin.kind,
+        "mojo": str(coin.mojo),
+        "xch": in_xch(coin.mojo),
+        "height": coin.height,
+        "time": _utc(coin.time) or None,
+        "local_time": coin.time,
+        "in_wallet": coin.in_wallet,
+    }
+
+
+def _periods(facts: CoinFacts, form: str) -> list[dict[str, object]]:
+    return [
+        {"period": name, "coins": count, "mojo": str(mojo), "xch": in_xch(mojo)}
+        for name, (count, mojo) in _sums(facts.coins, form).items()
+    ]
 
 
 def _holding_as_json(holding: Holding | None) -> dict[str, str] | None:
@@ -204,6 +246,7 @@ def summary(facts: CoinFacts) -> Message:
         "server": one_line(facts.server), "now": facts.now, "blocks": len(facts.blocks), "day_coins": len(day),
         "day_xch": in_xch(sum(coin.mojo for coin in day)), "month_xch": in_xch(sum(coin.mojo for coin in month)),
         "expected": "" if days is None else format_duration(days * DAY_SECONDS),
+        "last_runs": last_runs.lines(facts.last_runs, facts.now),
         **_total(facts.total, facts.settings),
     }  # fmt: skip
     plain = f"{in_xch(facts.total.mojo)} XCH in all"

@@ -13,6 +13,8 @@ from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.reasons import Why
 from plotfarm.drives.speed import Speed
+from plotfarm.plots.formats import plots_in, testing_in
+from plotfarm.reports.last_runs import LastRun
 
 SHORTEST_PACE_SECONDS = 3600.0  # a shorter time says nothing about how many plots come in a day
 
@@ -39,8 +41,8 @@ class DriveFacts:
 
     verdict: Verdict  # the drive, its room, and why it is taken or passed over
     health: Health | None = None  # None: nothing was ever read
-    counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> plot files; None: it did not answer
-    plot_bytes: int = 0  # of all plot files on it
+    counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> files; None: it did not answer
+    plot_bytes: int = 0  # of all plot files on it, without testing plots
     uncounted: Why | None = None  # why there are no counts although it answered
     speed: Speed | None = None  # how fast plots arrive there; None: not known
     counted: float = 0.0  # Unix time of the counts, if they are of an earlier look: the drive was not asked
@@ -52,8 +54,13 @@ class DriveFacts:
 
     @property
     def plots(self) -> int | None:
-        """How many plot files lie on it; None: it did not answer."""
-        return None if self.counts is None else sum(self.counts.values())
+        """How many plot files lie on it, without testing plots; None: it did not answer."""
+        return None if self.counts is None else plots_in(self.counts)
+
+    @property
+    def testing_plots(self) -> int:
+        """How many testing plots were found on it."""
+        return testing_in(self.counts or {})
 
     @property
     def is_mounted(self) -> bool:
@@ -87,6 +94,7 @@ class ReceivedPlot:
     path: str  # where it lies now
     bytes: int
     plotter: str  # who sent it; "": not known
+    is_testing: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,6 +114,7 @@ class FarmFacts:
     made_since: float | None  # Unix time of the first arrival that is recorded; None: none ever was
     standing: tuple[Condition, ...] = field(default=())  # what the owner should know of
     chia_said: ChiaSaid | None = None  # None: it said nothing
+    last_runs: tuple[LastRun, ...] = ()  # of each script
 
     @property
     def mounted(self) -> tuple[DriveFacts, ...]:
@@ -114,7 +123,7 @@ class FarmFacts:
 
     @property
     def counts(self) -> Mapping[tuple[str, int], int]:
-        """(kind, k) -> plot files on all drives that answered."""
+        """(kind, k) -> files on all drives that answered, testing plots too."""
         total: Counter[tuple[str, int]] = Counter()
         for drive in self.drives:
             total.update(drive.counts or {})
@@ -122,8 +131,13 @@ class FarmFacts:
 
     @property
     def plots(self) -> int:
-        """How many plot files lie on the drives that answered."""
-        return sum(self.counts.values())
+        """How many plot files lie on the drives that answered, without testing plots."""
+        return plots_in(self.counts)
+
+    @property
+    def testing_plots(self) -> int:
+        """How many testing plots were found on them."""
+        return testing_in(self.counts)
 
     @property
     def room_plots(self) -> int:

@@ -16,14 +16,16 @@ from plotfarm.base.text import one_line
 from plotfarm.base.units import format_bytes
 from plotfarm.notify.message import Message
 from plotfarm.plots.names import escaped
-from plotfarm.reports import plot_report, values, words
+from plotfarm.reports import last_runs, plot_report, values, words
 from plotfarm.reports.compose import compose
 from plotfarm.reports.facts import DriveFacts, FarmFacts, ReceivedPlot
+from plotfarm.reports.listing import Said, grouped
 
 _SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _MOST_DRIVES = 100  # in a mail: Gmail hides what comes after 102 kB of HTML
 _MOST_ITEMS = 40
 _MOST_NAMES = 16  # in a short text
+TESTING_MARK = " (a testing plot: not counted)"
 
 
 def plot_drive_changed(facts: FarmFacts, previous: DriveFacts | None, previous_mountpoint: str) -> Message:
@@ -48,11 +50,12 @@ def daily_update(facts: FarmFacts) -> Message:
     drives, others = _drives_to_list(facts)
     used, total = _used_bytes(facts)
     kinds = values.kinds(facts)
+    standing = [_as_item(said) for said in grouped(facts.standing)]
     context = {
         **_farm(facts),
         "mood": values.worst([Severity.INFO, *(one.severity for one in facts.standing)]),
-        "standing": [_said(one) for one in facts.standing[:_MOST_ITEMS]],
-        "more_standing": max(0, len(facts.standing) - _MOST_ITEMS),
+        "standing": standing[:_MOST_ITEMS],
+        "more_standing": max(0, len(standing) - _MOST_ITEMS),
         "current": values.drive_values(facts, facts.current),
         "kinds": kinds if len(kinds) > 1 else [],
         "used_percent": used * 100 // total if total else None,
@@ -61,16 +64,17 @@ def daily_update(facts: FarmFacts) -> Message:
         "drives": drives,
         "more_drives": others,
         "unread": values.unread(facts),
+        "last_runs": last_runs.lines(facts.last_runs, facts.now),
     }
     short = f"{one_line(facts.server)}: daily update"
     return compose("daily_update", Severity.INFO, context, lambda: (short, _plain_report(facts)))
 
 
 def plots_received(server: str, marks: Sequence[ReceivedPlot]) -> Message:
-    """Return the message that plots have arrived: one at least, oldest first."""
+    """Return the message that plots have arrived: one at least, oldest first; testing plots are not counted."""
     plots = [
         {
-            "plot": escaped(mark.plot),
+            "plot": f"{escaped(mark.plot)}{TESTING_MARK if mark.is_testing else ''}",
             "directory": escaped(os.path.dirname(mark.path)),
             "bytes": mark.bytes,
             "plotter": one_line(mark.plotter),
@@ -78,9 +82,16 @@ def plots_received(server: str, marks: Sequence[ReceivedPlot]) -> Message:
         }
         for mark in marks
     ]
-    total = sum(mark.bytes for mark in marks)
-    context = {"server": one_line(server), "plots": plots[:_MOST_ITEMS], "count": len(plots), "all_bytes": total}
-    short = f"{one_line(server)}: {len(marks)} plots received, {format_bytes(total)}"
+    counted = [mark for mark in marks if not mark.is_testing]
+    total = sum(mark.bytes for mark in counted)
+    context = {
+        "server": one_line(server),
+        "plots": plots[:_MOST_ITEMS],
+        "count": len(counted),
+        "testing": len(marks) - len(counted),
+        "all_bytes": total,
+    }
+    short = f"{one_line(server)}: {len(counted)} plots received, {format_bytes(total)}"
     paths = "\n".join(escaped(mark.path) for mark in marks[:_MOST_ITEMS])
     return compose("per_plot", Severity.INFO, context, lambda: (short, paths))
 
@@ -137,6 +148,15 @@ def _said(condition: Condition, over: bool = False) -> dict[str, str]:
     said = words.of_condition(condition, over)
     return {
         "mood": "good" if over else condition.severity.value,
+        "headline": said.headline,
+        "sentence": said.sentence,
+        "place": said.place,
+    }
+
+
+def _as_item(said: Said) -> dict[str, str]:
+    return {
+        "mood": said.severity.value,
         "headline": said.headline,
         "sentence": said.sentence,
         "place": said.place,

@@ -2,35 +2,37 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from plotfarm.base.condition import Condition
 from plotfarm.base.text import one_line
-from plotfarm.reports import frame, reasons, values
+from plotfarm.reports import frame, last_runs, reasons, values
+from plotfarm.reports.envelope import iso
 from plotfarm.reports.facts import DriveFacts, FarmFacts, Unknown
-from plotfarm.reports.frame import Cell
+from plotfarm.reports.frame import Remark, Value
+from plotfarm.reports.listing import grouped
+from plotfarm.reports.terminal import PLAIN, Terminal, width_of
 from plotfarm.reports.values import Shown
 
-_NARROWEST = 80  # what stands below the frame is wrapped no narrower
+_NARROWEST = 80  # what stands below the frame is wrapped no narrower, where the terminal has as much
+_MARKS = {"info": "-", "warning": "!", "critical": "!!"}
 
 
-def as_text(facts: FarmFacts, colour: bool = False) -> str:
+def as_text(facts: FarmFacts, terminal: Terminal = PLAIN) -> str:
     """Return the report in its frame, and below it why some values are not known, and what the owner should know."""
     notes: list[str] = []
-    rows = [(f"{label}:", _cell(value, notes)) for label, value in _rows(facts)]
-    lines = frame.report(f"{one_line(facts.server)} Plot Report", rows, colour)
-    width = max(_NARROWEST, frame.width_of(lines[-1]))
+    rows = [(f"{label}:", _value(shown, notes)) for label, shown in _rows(facts)]
+    lines = frame.report(f"{one_line(facts.server)} Plot Report", rows, terminal)
+    width = max(_NARROWEST, width_of(lines[-1]))
+    kinds = values.kinds(facts)
     below = [
-        [(f"[{number}]", "dim", note) for number, note in enumerate(notes, 1)],
-        [("Plots:", "dim", ", ".join(f"{count} {label}" for label, count in kinds))]
-        if len(kinds := values.kinds(facts)) > 1
-        else [],
+        [Remark(f"[{number}]", note) for number, note in enumerate(notes, 1)],
+        [Remark("Plots:", ", ".join(f"{count} {label}" for label, count in kinds))] if len(kinds) > 1 else [],
         _warnings(facts.standing),
+        last_runs.remarks(facts.last_runs, facts.now),
     ]
     for block in below:
-        lines += ["", *frame.remarks(block, width, colour)] if block else []
+        lines += ["", *frame.remarks(block, width, terminal)] if block else []
     return "\n".join(lines)
 
 
@@ -56,18 +58,17 @@ def _rows(facts: FarmFacts) -> list[tuple[str, Shown]]:
     ]
 
 
-def _cell(value: Shown, notes: list[str]) -> Cell:
+def _value(shown: Shown, notes: list[str]) -> Value:
     """Return a value for the frame; why it is as it is goes into the notes below, each of them once."""
-    if not value.why:
-        return Cell(value.text, value.mood)
-    if value.why not in notes:
-        notes.append(value.why)
-    return Cell(f"{value.text} [{notes.index(value.why) + 1}]", value.mood)
+    if not shown.why:
+        return Value(shown.text, shown.mood)
+    if shown.why not in notes:
+        notes.append(shown.why)
+    return Value(f"{shown.text} [{notes.index(shown.why) + 1}]", shown.mood)
 
 
-def _warnings(standing: Iterable[Condition]) -> list[tuple[str, str, str]]:
-    marks = {"info": "-", "warning": "!", "critical": "!!"}
-    return [(marks[one.severity], one.severity.value, _sentence(one)) for one in standing]
+def _warnings(alerts: Iterable[Condition]) -> list[Remark]:
+    return [Remark(_MARKS[one.severity], one.sentence, one.severity.value) for one in grouped(alerts)]
 
 
 def _sentence(condition: Condition) -> str:
@@ -76,12 +77,12 @@ def _sentence(condition: Condition) -> str:
     return of_condition(condition).sentence
 
 
-def as_json(facts: FarmFacts) -> str:
-    """Return the same facts as one JSON object: sizes in bytes, times as ISO 8601 in UTC.
+def data(facts: FarmFacts) -> dict[str, object]:
+    """Return the same facts for a program: sizes in bytes, times as ISO 8601 in UTC.
 
     What is not known is null. What may be so has a neighbour `..._why`, null as long as there is nothing to say.
     """
-    return json.dumps({"server": facts.server, "time": iso(facts.now), **_farm(facts), **_lists(facts)}, indent=2)
+    return {**_farm(facts), **_lists(facts)}
 
 
 def _farm(facts: FarmFacts) -> dict[str, object]:
@@ -92,11 +93,12 @@ def _farm(facts: FarmFacts) -> dict[str, object]:
     silent = facts.chia_said is not None and facts.chia_said.is_silent
     return {
         **_pair("plots", plots, farm.plots),
+        "testing_plots": facts.testing_plots,
         **_pair("chia_plots", None if silent else _number(facts.chia_plots), farm.chia_plots),
         **_pair("chia_bytes", None if silent else _number(facts.chia_bytes), farm.chia_tib),
         "chia_said": iso(facts.chia_said.time) if facts.chia_said else None,
         "chia_source": facts.chia_said.source if facts.chia_said else None,
-        **_pair("drives", len(facts.mounted), farm.drives),
+        **_pair("drives_present", len(facts.mounted), farm.drives),
         **_pair("room_plots", facts.room_plots, farm.room),
         **_pair("maximum_plots", None if plots is None else plots + facts.room_plots, farm.maximum),
         **_pair("plots_last_24_hours", facts.made_plots if recorded else None, farm.made),
@@ -105,8 +107,8 @@ def _farm(facts: FarmFacts) -> dict[str, object]:
         **_pair("bytes_per_day", None if bytes_pace is None else round(bytes_pace), farm.tib_per_day),
         **_pair("days_to_fill", _number(facts.days_to_fill) if facts.room_plots else None, farm.days_to_fill),
         "recorded_since": iso(facts.made_since),
-        "plot_bytes": facts.plot_bytes,
-        "plot_label": facts.plot_label,
+        "arriving_plot_bytes": facts.plot_bytes,
+        "arriving_plot_label": facts.plot_label,
     }
 
 
@@ -116,11 +118,12 @@ def _lists(facts: FarmFacts) -> dict[str, object]:
         "current_drive": _drive(facts, current) if current else None,
         "current_drive_why": None if current else values.no_current(facts),
         "plots_by_kind": _by_kind(facts.counts),
-        "plot_drives": [_drive(facts, drive) for drive in facts.drives],
-        "standing": [
+        "drives": [_drive(facts, drive) for drive in facts.drives],
+        "alerts": [
             {"kind": one.kind, "about": one.about, "severity": one.severity.value, "text": _sentence(one)}
             for one in facts.standing
         ],
+        "last_runs": last_runs.data(facts.last_runs),
     }
 
 
@@ -128,7 +131,7 @@ def _drive(facts: FarmFacts, drive: DriveFacts) -> dict[str, object]:
     verdict, health, shown = drive.verdict, drive.health, values.drive_values(facts, drive)
     here = drive.is_here
     return {
-        "drive": drive.drive.name,
+        "name": drive.drive.name,
         "mountpoint": drive.drive.mountpoint,
         "device": drive.drive.device or None,
         "identity": drive.drive.identity,
@@ -140,8 +143,9 @@ def _drive(facts: FarmFacts, drive: DriveFacts) -> dict[str, object]:
         "free_bytes": verdict.free_bytes if here else None,
         "room_plots": verdict.room_plots if here else None,
         **_pair("plots", drive.plots, shown.plots),
+        "testing_plots": drive.testing_plots if drive.counts is not None else None,
         "plots_by_kind": _by_kind(drive.counts or {}),
-        "plot_bytes": drive.plot_bytes if drive.counts is not None else None,
+        "stored_bytes": drive.plot_bytes if drive.counts is not None else None,
         **_pair("celsius", health.celsius if health and shown.celsius.is_known else None, shown.celsius),
         **_pair("assessment", health.assessment if health and shown.assessment.is_known else None, shown.assessment),
     }
@@ -157,8 +161,3 @@ def _pair(name: str, value: float | str | None, shown: Shown) -> dict[str, objec
 
 def _number(value: float | Unknown) -> float | None:
     return None if isinstance(value, Unknown) else value
-
-
-def iso(time: float | None) -> str | None:
-    """Return a Unix time as ISO 8601 in UTC."""
-    return None if time is None else datetime.fromtimestamp(round(time), UTC).isoformat().replace("+00:00", "Z")

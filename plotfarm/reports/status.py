@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-from plotfarm.base.state import Transfer
+from plotfarm.base.state import Transfer, TransferOutcome
 from plotfarm.base.text import one_line
 from plotfarm.base.units import format_bytes, format_duration, format_speed
 from plotfarm.drives.speed import Speed
+from plotfarm.plots.formats import named
 from plotfarm.plots.names import escaped
-from plotfarm.reports.plot_report import iso
+from plotfarm.reports import frame, last_runs
+from plotfarm.reports.envelope import iso
+from plotfarm.reports.last_runs import LastRun
+from plotfarm.reports.terminal import PLAIN, Terminal, shortened, width_of
 
-_RED, _DIM, _END = "\033[31m", "\033[2m", "\033[0m"
-_LONGEST_NAME = 48
+_LONGEST_NAME = 48  # cells
+_BAR = 20  # cells between its brackets
+_INDENT = "    "
+_WIDEST_REMARK = 120  # cells
+_SLOW = "(slow: not half as fast as the others)"
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Status:
     waiting: int | None = None  # plots; None: nobody counts them here
     waiting_bytes: int = 0
     speeds: Mapping[str, Speed] | None = None  # mountpoint -> speed; None: this host has no drives
+    last_runs: Sequence[LastRun] = ()  # of each script
 
 
 def read_stream(content: Mapping[str, Any], host: str, alive: bool, now: float) -> Running:
@@ -92,19 +100,26 @@ def with_speeds_since(before: Status, after: Status) -> Status:
     return replace(after, running=running)
 
 
-def as_text(status: Status, colour: bool = False) -> str:
-    """Return the status as lines for a person."""
-    lines = [_headline(status)]
-    lines += [_running_line(each, status, colour) for each in status.running]
+def as_text(status: Status, terminal: Terminal = PLAIN) -> str:
+    """Return the status for a person: a line or two for each plot."""
+    lines = terminal.lines(_headline(status))
+    for each in status.running:
+        lines += _running(each, status, terminal)
     if status.waiting:
         plural = "s" if status.waiting > 1 else ""
-        lines.append(f"{status.waiting} plot{plural} wait, {format_bytes(status.waiting_bytes)}")
+        lines += terminal.lines(f"{status.waiting} plot{plural} wait, {format_bytes(status.waiting_bytes)}")
     if status.speeds:
-        lines += ["", "How fast plots arrive (median of the newest 20 of 1 GB and more):"]
-        lines += [_speed_line(drive, speed, colour) for drive, speed in status.speeds.items()]
+        lines += ["", *terminal.lines("How fast plots arrive (median of the newest 20 of 1 GB and more):", "  ")]
+        for drive, speed in status.speeds.items():
+            lines += _speed(drive, speed, terminal)
+        if any(speed.is_slow for speed in status.speeds.values()):
+            lines += ["  " + part for part in terminal.lines(_SLOW, limit=_less(terminal, 2))]
     if status.last:
         lines += ["", "The last ones:"]
-        lines += [_past_line(transfer, status.now, colour) for transfer in status.last]
+        for transfer in status.last:
+            lines += _past(transfer, status.now, terminal)
+    if status.last_runs:
+        lines += ["", *frame.remarks(last_runs.remarks(status.last_runs, status.now), _WIDEST_REMARK, terminal)]
     return "\n".join(lines)
 
 
@@ -120,77 +135,139 @@ def _headline(status: Status) -> str:
     return f"{status.host}: no plot is on its way, and none ever was"
 
 
-def _running_line(each: Running, status: Status, colour: bool) -> str:
+def _running(each: Running, status: Status, terminal: Terminal) -> list[str]:
     share = f"{100 * each.done / each.bytes:3.0f} %" if each.bytes else "  ? %"
-    line = f"  {share}  {_short(each.plot)}  {each.source} -> {each.target or '?'}  {format_bytes(each.bytes)}"
-    if not each.alive:
-        return _ink(f"{line}  ended without a word", _RED, colour)
+    target = f"-> {each.target or '?'}"
+    place = target if each.source == status.host else f"{each.source} {target}"
+    mood = ""
+    said = ""
+    more = [f", {format_bytes(each.bytes)}"]
     still = status.now - each.progress
-    if each.progress and still > status.stall_seconds:
-        return _ink(f"{line}  stands still for {format_duration(still)}", _RED, colour)
-    if each.bytes_per_second:
-        left = each.seconds_left
-        line += f"  {format_speed(each.bytes_per_second)}"
-        line += f", {format_duration(left)} left" if left else ""
-    if each.offset:
-        line += f" (went on at {format_bytes(each.offset)})"
-    return line
+    if not each.alive:
+        mood = "critical"
+        said = "ended without a word"
+    elif each.progress and still > status.stall_seconds:
+        mood = "critical"
+        said = f"stands still for {format_duration(still)}"
+    elif each.bytes_per_second:
+        said = f"{format_duration(each.seconds_left)} left" if each.seconds_left else "all is sent"
+        more.append(f", {format_speed(each.bytes_per_second)}")
+    more += [f" (went on at {format_bytes(each.offset)})"] if each.offset else []
+    facts = f"{place}  {said or 'speed not known yet'}"
+    return _entry(f"  {share} {_bar(each)}  ", each.plot, facts, more, mood, terminal)
 
 
-def _speed_line(drive: str, speed: Speed, colour: bool) -> str:
-    line = f"  {escaped(drive)}  {format_speed(speed.bytes_per_second)} ({speed.arrivals})"
-    return _ink(f"{line}  slow: not half as fast as the others", _RED, colour) if speed.is_slow else line
+def _bar(each: Running) -> str:
+    share = min(1.0, each.done / each.bytes) if each.bytes else 0.0
+    return f"[{'#' * round(share * _BAR):-<{_BAR}}]"
 
 
-def _past_line(transfer: Transfer, now: float, colour: bool) -> str:
+def _entry(start: str, plot: str, facts: str, more: Sequence[str], mood: str, terminal: Terminal) -> list[str]:
+    """Return a plot in one line where that is wide enough, in two otherwise; only a long reason or path takes more.
+
+    `more` is left to --wide and --json as far as it does not fit.
+    """
+    name = shortened(terminal.shown(escaped(plot)), _LONGEST_NAME)
+    line = terminal.shown(f"{facts}{''.join(more)}")
+    if terminal.width is None or width_of(f"{start}{name}  {line}") <= terminal.width:
+        return [terminal.ink(f"{start}{name}  {line}", mood)]
+    room = terminal.width - len(_INDENT)
+    second = terminal.shown(facts)
+    for piece in map(terminal.shown, more):
+        second = f"{second}{piece}" if width_of(f"{second}{piece}") <= room else second
+    first = f"{start}{shortened(name, max(terminal.width - width_of(start), 1))}"
+    return [terminal.ink(first, mood), *(_INDENT + part for part in terminal.lines(second, mood=mood, limit=room))]
+
+
+def _speed(drive: str, speed: Speed, terminal: Terminal) -> list[str]:
+    slow = "  slow" if speed.is_slow else ""
+    line = f"{escaped(drive)}  {format_speed(speed.bytes_per_second)} ({speed.arrivals}){slow}"
+    mood = "warning" if speed.is_slow else ""
+    return ["  " + part for part in terminal.lines(line, mood=mood, limit=_less(terminal, 2))]
+
+
+def _less(terminal: Terminal, cells: int) -> int | None:
+    return None if terminal.width is None else terminal.width - cells
+
+
+def _past(transfer: Transfer, now: float, terminal: Terminal) -> list[str]:
+    """Return a transfer that ended: the directory it went to, since its name is the plot's, and how it ended."""
     ago = format_duration(max(0.0, now - transfer.finished))
-    start = f"  {ago:>9} ago  {_short(transfer.plot)}"
+    start = f"  {ago:>9} ago  "
+    mood = "critical" if transfer.outcome is TransferOutcome.FAILED else ""
     if not transfer.target:
-        return _ink(f"{start}  {one_line(escaped(transfer.ending))}", _RED, colour)
-    rate = f", {format_speed(transfer.bytes, transfer.seconds)}" if transfer.seconds > 0 else ""
-    digest = f", digest {transfer.digest[:16]}" if transfer.digest else ""
-    took = f"{format_bytes(transfer.bytes)}, {format_duration(transfer.seconds)}{rate}{digest}"
-    return f"{start}  {escaped(transfer.target)}  {took}, {one_line(escaped(transfer.ending))}"
+        return _entry(start, transfer.plot, one_line(escaped(_ending(transfer))), [], mood, terminal)
+    took = f"{format_bytes(transfer.bytes)}, {format_duration(transfer.seconds)}"
+    mark = "" if named(transfer.kind).entry.is_plot else "(testing plot)  "
+    facts = f"{mark}{escaped(_place(transfer))}  {took}, {one_line(escaped(_ending(transfer)))}"
+    more = [f", {format_speed(transfer.bytes, transfer.seconds)}"] if transfer.seconds > 0 else []
+    more += [f", hash {transfer.digest[:16]}"] if transfer.digest else []
+    return _entry(start, transfer.plot, facts, more, mood, terminal)
 
 
-def _short(name: str) -> str:
-    shown = escaped(name)
-    return shown if len(shown) <= _LONGEST_NAME else f"{shown[:30]}...{shown[-15:]}"
+def _place(transfer: Transfer) -> str:
+    """Return where a plot went, without its name where that is still the plot's own."""
+    directory, name = os.path.split(transfer.target)
+    return directory if name == transfer.plot and directory else transfer.target
 
 
-def _ink(line: str, ink: str, colour: bool) -> str:
-    return f"{ink}{line}{_END}" if colour else line
+def _ending(transfer: Transfer) -> str:
+    """Return why a transfer failed, with what is known of it, or how it ended."""
+    return f"{transfer.ending}: {transfer.detail}" if transfer.detail else transfer.ending
 
 
-def _past(transfer: Transfer) -> dict[str, Any]:
-    """Return the facts of a transfer that ended; `result`: how, or why it failed."""
-    facts = asdict(transfer)
-    del facts["outcome"], facts["reason"]
+def data(status: Status) -> dict[str, object]:
+    """Return the same facts for a program: sizes in bytes, times in ISO 8601, unknown values null."""
     return {
-        **facts,
-        "finished": iso(transfer.finished),
-        "segments": transfer.segments.split(),
-        "result": transfer.ending,
+        "running": [_running_data(each) for each in status.running],
+        "waiting_plots": status.waiting,
+        "waiting_bytes": status.waiting_bytes if status.waiting is not None else None,
+        "drives": [_speed_data(place, speed) for place, speed in (status.speeds or {}).items()],
+        "last": [_past_data(transfer) for transfer in status.last],
+        "last_runs": last_runs.data(status.last_runs),
     }
 
 
-def as_json(status: Status) -> str:
-    """Return the same facts as one JSON object: sizes in bytes, times in ISO 8601, unknown values null."""
-    return json.dumps(
-        {
-            "host": status.host,
-            "time": iso(status.now),
-            "running": [
-                {**asdict(each), "since": iso(each.since or None), "progress": iso(each.progress or None),
-                 "seconds_left": each.seconds_left}
-                for each in status.running
-            ],
-            "waiting": status.waiting,
-            "waiting_bytes": status.waiting_bytes if status.waiting is not None else None,
-            "drives": status.speeds and {drive: asdict(status.speeds[drive]) for drive in status.speeds},
-            "last": [
-                _past(transfer) for transfer in status.last
-            ],
-        },
-        indent=2,
-    )  # fmt: skip
+def _running_data(each: Running) -> dict[str, object]:
+    return {
+        "plot": each.plot,
+        "source": each.source,
+        "target": each.target,
+        "bytes": each.bytes,
+        "done_bytes": each.done,
+        "resumed_bytes": each.offset,
+        "since": iso(each.since or None),
+        "last_progress": iso(each.progress or None),
+        "alive": each.alive,
+        "bytes_per_second": each.bytes_per_second,
+        "seconds_left": each.seconds_left,
+    }
+
+
+def _speed_data(mountpoint: str, speed: Speed) -> dict[str, object]:
+    return {
+        "name": os.path.basename(mountpoint),
+        "mountpoint": mountpoint,
+        "arrival_bytes_per_second": round(speed.bytes_per_second),
+        "arrivals": speed.arrivals,
+        "arrivals_slow": speed.is_slow,
+    }
+
+
+def _past_data(transfer: Transfer) -> dict[str, object]:
+    return {
+        "plot": transfer.plot,
+        "kind": transfer.kind,
+        "k": transfer.k or None,
+        "source": transfer.source,
+        "target": transfer.target or None,
+        "plotter": transfer.plotter or None,
+        "bytes": transfer.bytes,
+        "seconds": transfer.seconds,
+        "finished": iso(transfer.finished),
+        "hash": transfer.digest or None,
+        "segment_hashes": transfer.segments.split(),
+        "outcome": transfer.outcome.value,
+        "reason": transfer.reason or None,
+        "detail": transfer.detail or None,
+    }

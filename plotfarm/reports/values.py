@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from plotfarm.base.condition import Severity
+from plotfarm.base.condition import AlertKind, Look, Severity
 from plotfarm.base.text import one_line
 from plotfarm.base.units import DAY_SECONDS, format_bytes, format_duration
 from plotfarm.drives.damage import damage_of
 from plotfarm.drives.health import Assessment
-from plotfarm.drives.presence import PRESENCE_KINDS
 from plotfarm.drives.reasons import Reason
 from plotfarm.plots import formats
 from plotfarm.plots.names import escaped
@@ -27,7 +26,12 @@ NOT_READ = "its SMART data has not been read yet"
 _MOST_NAMES = 6
 _MOODS = {Assessment.PASSED: "good", Assessment.FAILED: "critical", Assessment.NOT_SAID: "warning"}
 # Kinds of conditions that are about a drive; the reason that it takes no plots says those of its presence already.
-_NOTES = {"hot": "hot", "failing": "failing", "sectors": "bad sectors", **dict.fromkeys(PRESENCE_KINDS, "")}
+_NOTES = {
+    AlertKind.HOT: "hot",
+    AlertKind.FAILING: "failing",
+    AlertKind.SECTORS: "bad sectors",
+    **dict.fromkeys(Look.PRESENCE.kinds, ""),
+}
 
 
 @dataclass(frozen=True)
@@ -85,9 +89,10 @@ class DriveValues:
 
 def farm_values(facts: FarmFacts) -> FarmValues:
     """Return what the reports say of the farm."""
-    uncounted = left_out([drive for drive in facts.drives if drive.counts is None])
+    nothing_known = bool(facts.drives) and all(drive.counts is None for drive in facts.drives)
+    not_counted = [left_out([drive for drive in facts.drives if drive.counts is None]), testing(facts)]
+    uncounted = "; ".join(each for each in not_counted if each)
     away = left_out([drive for drive in facts.drives if not drive.is_here])
-    nothing_known = bool(uncounted) and all(drive.counts is None for drive in facts.drives)
     no_drives = "" if facts.drives else reasons.NO_DRIVES
     so_far = "; ".join(why for why in (uncounted, counted_before(facts.drives)) if why)
     plots = Shown(UNKNOWN, uncounted) if nothing_known else Shown(str(facts.plots), so_far or no_drives)
@@ -182,6 +187,8 @@ def kinds(facts: FarmFacts) -> list[tuple[str, int]]:
     labels: dict[str, int] = {}
     for (kind, k), count in facts.counts.items():
         form = formats.named(kind)
+        if not form.entry.is_plot:
+            continue
         separator = " " if form.entry.suffix else ", "
         label = (f"k{k}" if k else "k unknown") + separator + form.entry.label
         labels[label] = labels.get(label, 0) + count
@@ -204,6 +211,19 @@ def counted_before(drives: Sequence[DriveFacts]) -> str:
         if drive.counts and drive.counted
     ]
     return f"offlined drives are not asked: plots of {names(earlier)}" if earlier else ""
+
+
+def testing(facts: FarmFacts) -> str:
+    """Return where testing plots lie: `not counted: 3 testing plots, which are zeros (on drive2, drive7)`; or ""."""
+    if not facts.testing_plots:
+        return ""
+    where = names(escaped(drive.drive.name) for drive in facts.drives if drive.testing_plots)
+    return f"not counted: {testing_plots(facts.testing_plots)}, which begin with zeros (on {where})"
+
+
+def testing_plots(count: int) -> str:
+    """Return how many they are, in words."""
+    return f"{count} testing plot{'' if count == 1 else 's'}"
 
 
 def unread(facts: FarmFacts) -> list[tuple[str, str]]:
@@ -294,7 +314,7 @@ def _said(drive: DriveFacts, text: str) -> Shown:
 
 def _heat(facts: FarmFacts, drive: DriveFacts) -> str:
     """Return how hot a drive is by the conditions that stand."""
-    moods = [one.severity for one in facts.standing if one.kind == "hot" and one.about == drive.drive.identity]
+    moods = [one.severity for one in facts.standing if one.kind is AlertKind.HOT and one.about == drive.drive.identity]
     return worst(mood.value for mood in moods)
 
 
@@ -312,6 +332,8 @@ def _note(facts: FarmFacts, drive: DriveFacts) -> tuple[str, str]:
         mood = worst([mood, "warning"])
     if drive.health and drive.health.asleep and drive.is_mounted:
         said.append("asleep")
+    if drive.testing_plots:
+        said.append(testing_plots(drive.testing_plots))
     if facts.current is not None and drive.drive == facts.current.drive:
         said.insert(0, "the plot drive")
     if not drive.is_here:

@@ -22,7 +22,7 @@ from plotfarm.base.condition import Condition, Severity
 from plotfarm.base.config.loader import CHECKOUT
 from plotfarm.base.text import one_line
 from plotfarm.base.units import format_bytes, format_duration
-from plotfarm.reports import frame
+from plotfarm.reports import terminal
 
 _LOG = logging.getLogger(__name__)
 TEMPLATES = CHECKOUT / "templates"
@@ -229,7 +229,7 @@ def _total(facts: Iterable[Mapping[str, object]], name: str) -> int | None:
 
 
 def _dotted(label: str, value: object) -> str:
-    return f"{label}{'.' * max(3, _LABEL_WIDTH - frame.width_of(label))}{value}"
+    return f"{label}{'.' * max(3, _LABEL_WIDTH - terminal.width_of(label))}{value}"
 
 
 def _wrapped(text: str, width: int, indent: str = "") -> str:
@@ -244,10 +244,10 @@ def _bar(percent: int, length: int = 10) -> str:
 def _aligned(rows: Sequence[Sequence[object]], sides: str) -> list[str]:
     """Return rows of texts as lines with columns; `sides` has < or > for each column."""
     texts = [[str(text) for text in row] for row in rows]
-    widths = [max(frame.width_of(text) for text in column) for column in zip(*texts, strict=True)]
+    widths = [max(terminal.width_of(text) for text in column) for column in zip(*texts, strict=True)]
     return [
         "  ".join(
-            frame.padded(text, width, side) for text, width, side in zip(row, widths, sides, strict=True)
+            terminal.padded(text, width, side) for text, width, side in zip(row, widths, sides, strict=True)
         ).rstrip()
         for row in texts
     ]

@@ -299,11 +299,12 @@ class Disk:
             with calling(Call.STAT):
                 status = os.fstat(descriptor)
                 held = os.fstat(self._stored if self._stored >= 0 else self._part)
+                size, mtime_ns = kernel.size_and_time_anew(descriptor)
         finally:
             os.close(descriptor)
         if not os.path.samestat(status, held):
             raise Stopped(Failure.PART_CHANGED, f"{effect.plot} is another file than was stored")
-        return StoredLook(status.st_size, status.st_mtime_ns)
+        return StoredLook(size, mtime_ns)
 
 
 def link_open_file(descriptor: int, name: str, directory: int) -> Naming:

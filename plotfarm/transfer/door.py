@@ -27,7 +27,7 @@ from plotfarm.transfer.messages import Lost, Ready, Sent, name_of
 from plotfarm.transfer.netcat import NetcatListener, find_netcat
 from plotfarm.transfer.outcomes import Failure
 from plotfarm.transfer.pipe import Listener
-from plotfarm.transfer.ports import free_port
+from plotfarm.transfer.ports import free_port, is_free
 
 _LOG = logging.getLogger(__name__)
 _TOKEN_BYTES = 16
@@ -67,6 +67,25 @@ class Door:
         self._attempt = 0  # the number of the data connection that counts
         self._last_lost = 0  # the attempt that the plotter reported lost last
         self._sent: Sent | None = None  # of a small plot it may be said before the connection was looked at
+        self._held: tuple[int, contextlib.ExitStack] | None = None  # a port, and what lets it go
+
+    def hold_port(self) -> bool:
+        """Take a port for the next listener, unless one is held; False if none is free."""
+        if self._held is None:
+            kept = contextlib.ExitStack()
+            try:
+                port, _ = kept.enter_context(free_port(self._settings.ports, self._address, self._locks))
+            except Stopped:
+                return False
+            self._held = (port, kept)
+        return True
+
+    def let_port_go(self) -> None:
+        """Leave to others the port that is held, if one is."""
+        if self._held is not None:
+            _, kept = self._held
+            self._held = None
+            kept.close()
 
     def open(
         self, arrival: str, drive: str, segments: int, limit_seconds: float, keep: contextlib.ExitStack
@@ -107,7 +126,7 @@ class Door:
 
     def _listen(self, opened: contextlib.ExitStack) -> tuple[Listener, int]:
         """Return a listener that listens, and its port."""
-        port, _ = opened.enter_context(free_port(self._settings.ports, self._address, self._locks))
+        port = self._take_port(opened)
         try:
             if self._settings.pipe == "direct":
                 direct = DirectListener(self._address, port, self._allowed)
@@ -120,6 +139,18 @@ class Door:
         except (TransferFailed, CommandFailed) as error:
             raise Stopped(Failure.NO_PORT, str(error)) from None
         return netcat, port
+
+    def _take_port(self, opened: contextlib.ExitStack) -> int:
+        """Return the port that is held, or another one if that is in use by now."""
+        if self._held is not None:
+            port, kept = self._held
+            if is_free(port, self._address):
+                self._held = None
+                opened.enter_context(kept)
+                return port
+            self.let_port_go()
+        port, _ = opened.enter_context(free_port(self._settings.ports, self._address, self._locks))
+        return port
 
     def _wait(self, descriptors: Sequence[int], seconds: float) -> list[int]:
         """Wait for descriptors, and for what the plotter says meanwhile: _Lost if that is of this attempt."""

@@ -79,6 +79,7 @@ class Capacity(Message):
 
     plots: int = _bound(Whole(0, 10**9))
     streams: int = _bound(Whole(0, 10**6))
+    arriving_bytes: int = _bound(Whole())  # of the plots that others are bringing now; `plots` leaves their room out
     detail: str = _bound(_DETAIL)
 
 

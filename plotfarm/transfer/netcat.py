@@ -22,6 +22,8 @@ from plotfarm.transfer.pipe import TOKEN_SECONDS, PipeLost, Wait
 
 # Marks a listener as this suite's own, with the process that answers for it.
 OWNER = "PLOT_MANAGER_LISTENER_OF"
+# Anything else under that name was not written by this suite.
+_OWNED = re.compile(OWNER.encode() + rb"=(?P<pid>[0-9]{1,10}):(?P<started>[0-9]{1,18})")
 _START_SECONDS = 10.0
 SEND_SCRIPT = Path(__file__).resolve().parents[2] / "send_plot.sh"
 _SPLICE_F_NONBLOCK = 2  # splice(2); os has the function without the flags
@@ -234,15 +236,11 @@ def stale_listeners() -> list[int]:
             environment = Path(entry.path, "environ").read_bytes().split(b"\0")
         except OSError:  # another user's, or gone meanwhile
             continue
-        for variable in environment:
-            name, _, value = variable.decode(errors="replace").partition("=")
-            if name == OWNER and not _owner_lives(value):
-                found.append(int(entry.name))
+        owners = [match for match in map(_OWNED.fullmatch, environment) if match]
+        if owners and not any(_is_alive(owner) for owner in owners):
+            found.append(int(entry.name))
     return found
 
 
-def _owner_lives(value: str) -> bool:
-    pid, _, started = value.partition(":")
-    if not (pid.isdigit() and started.isdigit()):
-        return False
-    return is_alive({"pid": int(pid), "started": int(started)})
+def _is_alive(owner: re.Match[bytes]) -> bool:
+    return is_alive({"pid": int(owner["pid"]), "started": int(owner["started"])})

@@ -32,7 +32,7 @@ class Refusal(StrEnum):
     FORMAT = "format"  # this NAS does not know plots of this format
     OTHER_FILE = "other file"  # another file has the plot's name
     NO_DRIVE = "no drive"  # no drive can take it
-    BUSY = "busy"  # all drives that could take it are taken just now
+    BUSY = "busy"  # all drives that could take it are taken just now, or no port is free
     SESSIONS = "sessions"  # the plotter has too many sessions
     DAILY_QUOTA = "daily quota"
     UNFINISHED_QUOTA = "unfinished quota"

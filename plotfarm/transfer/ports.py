@@ -29,7 +29,7 @@ def free_port(ports: range, address: str, lock_directory: Path) -> Iterator[tupl
         except LockBusy:
             continue
         try:
-            if _is_free(port, address):
+            if is_free(port, address):
                 yield port, lock
                 return
         finally:
@@ -37,7 +37,8 @@ def free_port(ports: range, address: str, lock_directory: Path) -> Iterator[tupl
     raise Stopped(Failure.NO_PORT, f"no port of {ports.start}-{ports.stop - 1} is free on {address}")
 
 
-def _is_free(port: int, address: str) -> bool:
+def is_free(port: int, address: str) -> bool:
+    """Tell whether nobody listens on a port."""
     try:
         found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except OSError:

@@ -253,18 +253,22 @@ def _answer_rechecks(offer: Offer, expected: StoredLook | None) -> Steps[bool]:
 
     The first time it must be as `expected`: as it was when it was published, or before it was read.
     """
+    is_as_stored = True
     for _ in range(_MOST_RECHECKS):
         message = yield from do(Receive((Recheck, Done, Reject), Phase.RECHECKING))
-        if isinstance(message, Done):
-            yield from do(RemoveOtherParts(offer.name))
-            return True
         if isinstance(message, Reject):
             return False
+        if isinstance(message, Done):
+            if is_as_stored:
+                yield from do(RemoveOtherParts(offer.name))
+            return is_as_stored
         assert isinstance(message, Recheck)
+
         look = yield from _look(offer)
-        if look is None or (message.number == 1 and look != expected):
-            detail = f"{offer.name} was changed after it was stored, or cannot be looked at"
-            yield from do(Send(Failing(Failure.OUTCOME_UNKNOWN, text(detail), False)))
-            return False
-        yield from do(Send(Rechecked(message.number, look.size, look.mtime_ns)))
+        is_as_stored = is_as_stored and look is not None and (message.number != 1 or look == expected)
+        if look is not None and is_as_stored:
+            yield from do(Send(Rechecked(message.number, look.size, look.mtime_ns)))
+            continue
+        detail = f"{offer.name} was changed after it was stored, or cannot be looked at"
+        yield from do(Send(Failing(Failure.OUTCOME_UNKNOWN, text(detail), False)))
     return False

@@ -36,6 +36,7 @@ from plotfarm.transfer.effects import (
     RecordEffect,
     RefusedPlacement,
     Release,
+    ReservedPlacement,
     Send,
     Stopped,
     play,
@@ -44,7 +45,7 @@ from plotfarm.transfer.following import Following, refuse_header
 from plotfarm.transfer.hashing import configured_segment_bytes
 from plotfarm.transfer.limits import Limits
 from plotfarm.transfer.messages import Ask, Done, Hello, Lost, Message, Offer, Refused, Sent
-from plotfarm.transfer.outcomes import Failure, Phase
+from plotfarm.transfer.outcomes import Failure, Phase, Refusal
 from plotfarm.transfer.pace import Lookups, Pace
 from plotfarm.transfer.publish import Verify
 from plotfarm.transfer.receive import Terms, receive
@@ -143,6 +144,7 @@ class Receiver:
             play(receive(offer, self._terms), lambda effect: self._carry_out(effect, arrival))
         finally:
             self._storage.is_waiting(False)
+            self._door.let_port_go()
             self._release(arrival)
 
     def _carry_out(self, effect: Effect[Any], arrival: _Arrival) -> Any:
@@ -191,7 +193,7 @@ class Receiver:
         deadline = time.monotonic() + effect.offer.patience_seconds
         while True:
             changes = self._storage.changes()  # before looking: what ends meanwhile is heard of
-            assignment = self._storage.place(effect.offer, effect.excluded)
+            assignment = self._find_place(effect)
             placement = assignment.placement
             left = deadline - time.monotonic()
             is_to_wait = isinstance(placement, RefusedPlacement) and placement.refusal.is_for_now and left > 0
@@ -212,6 +214,19 @@ class Receiver:
             keep = [assignment.lock.fileno()] if assignment.lock is not None else []
             arrival.worker = DiskWorker(assignment.site, self._arriving(effect.offer, assignment), keep)
         return placement
+
+    def _find_place(self, effect: Place) -> Assignment:
+        """Reserve a drive, once a port for the plot's bytes is held: without one it waits as for a drive."""
+        if effect.offer.is_dry_run:
+            return self._storage.place(effect.offer, effect.excluded)
+        if not self._door.hold_port():
+            ports = self._settings.ports
+            detail = f"no port of {ports.start}-{ports.stop - 1} is free: widen [transfer] ports"
+            return Assignment(RefusedPlacement(Refusal.BUSY, detail))
+        assignment = self._storage.place(effect.offer, effect.excluded)
+        if not isinstance(assignment.placement, ReservedPlacement):
+            self._door.let_port_go()
+        return assignment
 
     def _arriving(self, offer: Offer, assignment: Assignment) -> Arriving:
         pace = Pace(self._settings.max_mb_per_second * 1e6)

@@ -33,6 +33,8 @@ from plotfarm.transfer.effects import (
 from plotfarm.transfer.outcomes import Removal
 
 _NOT_PERMITTED = (errno.EPERM, errno.EACCES, errno.EROFS)
+# To what file systems round times, in ns: SMB and NTFS, others, SFTP and HFS+, FAT.
+_ROUNDED_TO = (100, 1_000, 1_000_000, 1_000_000_000, 2_000_000_000)
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def _remove_if_another_file(look: SourceLook, look_again: LookAgain) -> Steps[Re
         return Removed(Removal.UNKNOWN, "the stored plot could not be looked at again")
     if before.size != look.identity.size:
         return Removed(Removal.SUSPECT, "the stored plot has another size by now")
-    if before.mtime_ns == old:
+    if is_same_time(before.mtime_ns, old):
         return Removed(Removal.SUSPECT, "the stored plot has the same modification time")
 
     new = yield from do(ChooseTime(but=old))
@@ -115,12 +117,17 @@ def _remove_if_another_file(look: SourceLook, look_again: LookAgain) -> Steps[Re
     return (yield from _look_back(look))
 
 
+def is_same_time(seen: int, told: int) -> bool:
+    """Tell whether a time (ns) may be another one as a coarser file system shows it: sshfs knows whole seconds."""
+    return seen == told or any(seen % unit == 0 and abs(seen - told) < unit for unit in _ROUNDED_TO)
+
+
 def _compare_again(before: StoredLook, new: int, look_again: LookAgain) -> Steps[Removed | None]:
     """Tell why the source has to stay, now that its time is `new`; None if the stored plot is another file."""
     after = yield from look_again()
     if after is None:
         return Removed(Removal.UNKNOWN, "the stored plot could not be looked at again")
-    if after.mtime_ns == new:
+    if is_same_time(after.mtime_ns, new):
         return Removed(Removal.SAME_FILE, "it is the very file that is stored")
     if after != before:
         return Removed(Removal.SUSPECT, "the stored plot changed meanwhile")

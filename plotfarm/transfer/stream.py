@@ -35,6 +35,7 @@ class OpenSession:
 
     sender: Sender
     channel: Channel
+    prepare: Callable[[], object]  # before a plot is offered; NasUnavailable if nothing can be sent
 
 
 # Opens a session; NasUnavailable if nobody answers as this suite does.
@@ -189,6 +190,10 @@ class Stream:
         end: End = said
         return end
 
+    def let_go(self) -> None:
+        """Have the stream end by itself; `end` waits until it has."""
+        self._worker.let_go()
+
     def end(self) -> None:
         """End the stream, whatever it is doing."""
         self._worker.end()
@@ -264,6 +269,12 @@ class _Server(Observer):
             return SourceFailed(error.detail)
 
     def _deliver(self, sender: Sender, request: _Deliver, descriptor: int) -> Outcome:
+        assert self._session is not None
+        try:
+            self._session.prepare()
+        except NasUnavailable:
+            os.close(descriptor)
+            raise
         try:
             notes = RelayedNotes(self._endpoint)
             source = Source(descriptor, request.path, request.wanted.segment_bytes, notes, self._read_on)

@@ -97,13 +97,17 @@ class Worker:
         theirs.close()
         self.endpoint = Endpoint(ours)
 
+    def let_go(self) -> None:
+        """Have the child notice that nobody listens any more; `end` waits until it has ended."""
+        self.endpoint.close()
+
     def end(self) -> None:
         """End the child.
 
         It notices that nobody listens any more. If that takes too long it is killed; one that hangs in the kernel,
         where not even that helps, is left to init, with the locks that it holds.
         """
-        self.endpoint.close()
+        self.let_go()
         try:
             descriptor = os.pidfd_open(self.pid)
         except ProcessLookupError:

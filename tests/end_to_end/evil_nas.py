@@ -86,7 +86,7 @@ class EvilNas:
         if kind == "sent" and "pouring" not in self._times:  # on a busy machine all of it comes between two looks
             self._reach("pouring", [])
         right: dict[str, Callable[[], list[Message]]] = {
-            "ask": lambda: [{"type": "capacity", "plots": 10, "streams": 10, "detail": ""}],
+            "ask": lambda: [{"type": "capacity", "plots": 10, "streams": 10, "arriving_bytes": 0, "detail": ""}],
             "offer": lambda: [self._first()],
             "continue": lambda: [self._ready()],
             "lost": lambda: [self._ready()],

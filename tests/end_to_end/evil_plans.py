@@ -20,7 +20,7 @@ PLACES = ("127.0.0.2", "::1", "-lk", RUNNING, "--", "localhost;id", "$(id)", "0.
 MESSAGES: dict[str, dict[str, Any]] = {
     "hello": {"suite": "chia-plot-manager", "version": 3},
     "heartbeat": {"phase": "pouring"},
-    "capacity": {"plots": 10, "streams": 10, "detail": ""},
+    "capacity": {"plots": 10, "streams": 10, "arriving_bytes": 0, "detail": ""},
     "placed": {"path": "/drive1/a.plot", "drive": "drive1", "is_stored": False},
     "refused": {"refusal": "busy", "detail": "all drives are taken"},
     "partial": {"segments": [HASH]},
@@ -240,8 +240,8 @@ def _raw(chance: random.Random) -> str:
                 nested + "\n",
                 '{"a":' * depth + "1" + "}" * depth + "\n",
             ),
-            f'{{"type": "capacity", "plots": {"9" * 5000}, "streams": 1, "detail": ""}}\n',
-            f'{{"type": "capacity", "plots": {nested}, "streams": 1, "detail": ""}}\n',
+            f'{{"type": "capacity", "plots": {"9" * 5000}, "streams": 1, "arriving_bytes": 0, "detail": ""}}\n',
+            f'{{"type": "capacity", "plots": {nested}, "streams": 1, "arriving_bytes": 0, "detail": ""}}\n',
             '{"type": "refused", "type": "stored", "refusal": "busy", "detail": ""}\n',
             '{"type": "refused", "refusal": "busy", "detail": "' + "\\ud800" * 300 + '"}\n',
             '{"type": "refused", "refusal": "busy", "detail": "\x1b[2J\x00"}\n',
@@ -254,7 +254,7 @@ def _flood(chance: random.Random) -> Act:
     """Return more of the same than anybody can want."""
     lines = (
         '{"type": "heartbeat", "phase": "pouring"}\n',
-        '{"type": "capacity", "plots": 1000000000, "streams": 1000000, "detail": ""}\n',
+        '{"type": "capacity", "plots": 1000000000, "streams": 1000000, "arriving_bytes": 0, "detail": ""}\n',
         '{"type": "hello", "suite": "chia-plot-manager", "version": 3}\n',
         '{"type": "partial", "segments": []}\n',
         '{"type": "failed", "failure": "stalled", "detail": "' + "x" * 300 + '", "is_resumable": true}\n',

@@ -26,7 +26,7 @@ from evil_nas import EvilNas, Message, Plan
 
 from plotfarm.base.config.sections import Config, Nas, TransferSettings
 from plotfarm.base.ssh import Connection, Session
-from plotfarm.jobs import nas as nas_module
+from plotfarm.jobs.nas_session import end_stale_listeners, open_session
 from plotfarm.plots.identity import FileIdentity
 from plotfarm.transfer.messages import Capacity, Offer
 from plotfarm.transfer.outcomes import Delivered, Failed, NotTaken, Removal
@@ -156,8 +156,8 @@ class Running:
         connection = cast(Connection, ForkingConnection(directory, {**plan, "source": str(directory)}))
         _notes = str(directory / "noted")
         self.stream = Stream(
-            partial(nas_module._open_session, connection, "", config),
-            partial(nas_module._end_stale_listeners, connection, config),
+            partial(open_session, connection, "", config),
+            partial(end_stale_listeners, connection, config),
         )
         _notes = ""
         self.began = self._asked = time.monotonic()

@@ -139,7 +139,7 @@ def test_noise_before_hello_is_skipped(farm: Farm, put_v1: PutV1) -> None:
 
 
 HELLO = '{"type": "hello", "suite": "chia-plot-manager", "version": 3}'
-CAPACITY = '{"type": "capacity", "plots": 5, "streams": 1, "detail": ""}'
+CAPACITY = '{"type": "capacity", "plots": 5, "streams": 1, "arriving_bytes": 0, "detail": ""}'
 
 
 def have(hashes: str) -> str:

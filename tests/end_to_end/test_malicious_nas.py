@@ -212,7 +212,7 @@ def test_a_flood_on_stderr_fills_nothing(tmp_path: Path) -> None:
 def _saying(text: str) -> list[dict[str, Any]]:
     refusals = [{"type": "refused", "refusal": kind, "detail": text} for kind in ("name", "no drive", "arriving")]
     failed = {"type": "failed", "failure": "I/O error", "detail": text, "is_resumable": False}
-    capacity = {"type": "capacity", "plots": 0, "streams": 0, "detail": text}
+    capacity = {"type": "capacity", "plots": 0, "streams": 0, "arriving_bytes": 0, "detail": text}
     return [
         *(spoiling("offer", {"say": refused}) for refused in refusals),
         spoiling("offer", {"say": failed}),
@@ -301,7 +301,7 @@ def _endless() -> dict[str, dict[str, Any]]:
         again = {"again": 100_000}
         plans[f"the answer to {state} without end"] = spoiling(state, again, journey=_journey(state), **large)
     beat = '{"type": "heartbeat", "phase": "pouring"}\n'
-    capacity = {"say": {"type": "capacity", "plots": 10**9, "streams": 10**6, "detail": ""}}
+    capacity = {"say": {"type": "capacity", "plots": 10**9, "streams": 10**6, "arriving_bytes": 0, "detail": ""}}
     return {
         **plans,
         "heartbeats as fast as they go": spoiling("offer", {"many": beat * 1000, "times": 100_000}),

@@ -58,7 +58,7 @@ class Monitor:
 
     @property
     def facts(self) -> dict[str, object]:
-        found: dict[str, object] = json.loads(self.run("--report", "--json"))
+        found: dict[str, object] = json.loads(self.run("--report", "--json"))["data"]
         return found
 
 
@@ -137,6 +137,13 @@ def test_a_reorganisation_leaves_what_the_wallet_has(chia, monitors):
         assert one.facts["received_mojo"] == str(held), (one.wallet, one.told)
 
 
+def test_the_wallet_says_whose_it_is(chia):
+    """By that a coin is known to be taken back, even if it was the only one."""
+    said = chia.ask("wallet", "get_logged_in_fingerprint")["fingerprint"]
+    assert isinstance(said, int)
+    assert 0 < said < 2**32
+
+
 def test_a_harvester_that_ends_does_not_farm_until_it_runs_again(chia, monitors):
     log = chia.root / "log/debug.log"
 
@@ -161,6 +168,42 @@ def test_a_harvester_that_ends_does_not_farm_until_it_runs_again(chia, monitors)
     for one in monitors:
         one.run()
         assert one.told.count("This host farms again") == 1
+
+
+def test_the_harvester_itself_says_what_it_farms_where_no_log_does(chia, tmp_path):
+    config = tmp_path / "config"
+    config.write_text(
+        f"[paths]\nlogs = {tmp_path}/logs\nstate = {tmp_path}/state\nlocks = {tmp_path}/locks\n"
+        f"[drives]\nmounts = {tmp_path}/nowhere/*\n"
+        f"[chia]\nhome = {chia.root}\nlog = {tmp_path}/debug.log\nharvester_port = {chia.harvester_port}\n"
+    )
+    command = [sys.executable, str(CHECKOUT / "drive_manager.py"), "-pr", "--json", "--config", str(config)]
+
+    def said() -> dict[str, object]:
+        done = subprocess.run(chia.inside(*command), capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        found: dict[str, object] = json.loads(done.stdout)
+        return found
+
+    asked: dict[str, object] = {}
+
+    def is_heard() -> bool:
+        asked.update(said())
+        return asked["chia_source"] == "harvester RPC" and bool(asked["chia_plots"])
+
+    chia.until(is_heard, 60)
+    plots = chia.ask("harvester", "get_plots")["plots"]
+    assert asked["chia_plots"] == len(plots)
+    assert asked["chia_bytes"] == sum(plot["file_size"] for plot in plots)
+    chia.end("harvester")
+    gone = said()
+    assert (gone["chia_plots"], gone["chia_source"]) == (len(plots), "harvester RPC"), (
+        "what it said last, with its time"
+    )
+    chia.end("farmer")
+    chia.begin("harvester")
+    chia.until(lambda: chia.ask("harvester", "get_plots") is not None, 60)
+    assert said()["chia_said"] == gone["chia_said"], "without a farmer it does not farm, though it answers"
 
 
 def test_a_log_of_the_usual_level_is_an_alert_from_the_first_run(chia, tmp_path):

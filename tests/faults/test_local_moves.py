@@ -62,7 +62,7 @@ def test_what_waits_for_a_drive_does_not_ask_all_drives_at_every_word(tmp_path: 
         config = load(scene.farm.nas.config)
         state = State(config.paths.state)
         with Lock(config.paths.locks / "move_local_plots.lock") as lock:
-            assert move_plots._move(config, lock, state, dry_run=False) == 0
+            assert move_plots._move(config, lock, state) == 0
         state.close()
         assert len(asked) <= 5  # one for each plot, and for the one that waits when a drive becomes free
         scene.audit(finished=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.config.sections import Coins
 from plotfarm.base.state import Daily, Room, State, Transfer, TransferOutcome
 from plotfarm.chia.coin_book import CoinBook
@@ -26,6 +27,7 @@ from plotfarm.reports import coins as coin_words
 from plotfarm.reports import status as status_words
 from plotfarm.reports.coins import CoinFacts
 from plotfarm.reports.status import Status as Sent
+from plotfarm.reports.terminal import Terminal
 
 NOW = 1_795_000_000.0  # the moment at which the samples were made, and are read
 LOG = Path("/home/chia/.chia/mainnet/log/debug.log")
@@ -118,8 +120,8 @@ def _fill_coins(state: State) -> None:
 
 
 def _fill_messages(state: State) -> None:
-    hot = Condition("hot", "uuid:1", Severity.CRITICAL, {"drive": "drive1", "celsius": 61}, 60.0, 3600.0)
-    odd = Condition("missing", _BYTES_NO_TEXT, Severity.WARNING, {"why": None})
+    hot = Condition(AlertKind.HOT, "uuid:1", Severity.CRITICAL, {"drive": "drive1", "celsius": 61}, 60.0, 3600.0)
+    odd = Condition(AlertKind.MISSING, _BYTES_NO_TEXT, Severity.WARNING, {"why": None})
     standing = {
         ("hot", "uuid:1"): Standing(hot, NOW - 700, NOW - 600),
         ("missing", _BYTES_NO_TEXT): Standing(odd, NOW - 5, None),
@@ -136,7 +138,7 @@ def _fill_messages(state: State) -> None:
 
 def readings(state: State) -> dict[str, object]:
     """Return all that is ever read of a host's memory, by a name for each. `time.time` must say NOW."""
-    health = HealthRecords(state.database)
+    health, book = HealthRecords(state.database), CoinBook(state.database)
     return {
         "received": state.received_bytes("plotter1"),
         "publishing": state.publishing(PLOT),
@@ -169,6 +171,7 @@ def readings(state: State) -> dict[str, object]:
         "outbox": [(row, Outbox(state.database).message(row)) for row in Outbox(state.database).due(NOW + 120)],
         "messages": state.database.rows("SELECT * FROM outbox, messages WHERE messages.id = message"),
         "transfers": state.transfers(),
+        "place": (book.place(LOG), book.knows_wallet(), book.last_balance(), book.children("b1" * 32)),
         **reports(state),
     }
 
@@ -181,10 +184,9 @@ def reports(state: State) -> dict[str, str]:
     facts = CoinFacts("farmer", NOW, book.received(), book.blocks(), book.total(), Coins())
     return {
         "status": status_words.as_text(sent),
-        "status in colour": status_words.as_text(sent, colour=True),
-        "status as JSON": status_words.as_json(sent),
-        "coins": coin_words.as_text(facts, False),
-        "coins as JSON": coin_words.as_json(facts),
+        "status in colour": status_words.as_text(sent, Terminal(colour=True)),
+        "status as JSON": json.dumps(status_words.data(sent), indent=2),
+        "coins": coin_words.as_text(facts),
+        "coins as JSON": json.dumps(coin_words.data(facts), indent=2),
         "coins as CSV": coin_words.as_csv(facts),
-        "place": repr((book.place(LOG), book.knows_wallet(), book.last_balance(), book.children("b1" * 32))),
     }

@@ -193,7 +193,9 @@ def test_a_log_that_cannot_be_read_is_said_to_be(log, make):
 
 
 @pytest.mark.parametrize(
-    "broken", [b"no gzip at all", gzip.compress(b"x\n" * 9999)[:-9], gzip.compress(b"")[:-4] + b"1234"]
+    "broken",
+    [b"no gzip at all", gzip.compress(b"x\n" * 9999)[:-9], gzip.compress(b"")[:-4] + b"1234"],
+    ids=["no gzip", "cut short", "another size"],  # the bytes hold the time
 )
 def test_a_broken_rotated_file_costs_only_itself(log, broken):
     log.path.with_name("debug.log.1.gz").write_bytes(broken)
@@ -202,7 +204,9 @@ def test_a_broken_rotated_file_costs_only_itself(log, broken):
     assert not isinstance(news, Unreadable)
     events, read = news
     assert [event.mojo - 10**12 for event in events] == [1, 2]
-    assert [one.partition(":")[0] for one in read.broken] == [str(log.path.with_name("debug.log.1.gz"))]
+    path = log.path.with_name("debug.log.1.gz")
+    assert [(one.path, one.inode) for one in read.broken] == [(path, path.stat().st_ino)]
+    assert all(one.why for one in read.broken)
     follower = Follower(log.path)
     assert follower.read() == [1, 2]
     log.write()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import json
 import os
@@ -162,10 +163,10 @@ def test_the_line_that_the_system_before_was_tried_with(farmer, tmp_path):
     known = "Found coins that were already accounted for in the log!: ['2021-04-24T14:16:11.298', '9200000000000']"
     assert known in farmer.text()
     assert "neither Chia's log nor its wallet was ever read" in farmer.run("--report").stdout
-    facts = json.loads(farmer.run("--report", "--json").stdout)
+    facts = json.loads(farmer.run("--report", "--json").stdout)["data"]
     assert facts["received_xch"] is None, "the test has a state of its own"
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "0"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "0"
 
 
 def test_a_test_log_is_told_at_once_and_only_once(farmer, tmp_path):
@@ -211,7 +212,7 @@ def test_spends_change_dust_and_other_assets_are_no_coins_received(farmer):
         chia_logs.added(TIME, parent_of(STRANGER, 3), XCH, more=" wallet_id:5 and type: 6"),
     )
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["coins"] == []
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["coins"] == []
     assert farmer.waiting() == 0
     assert farmer.server.received == []
 
@@ -263,6 +264,28 @@ def test_a_second_run_at_the_same_time_leaves_it_to_the_first(farmer):
     assert "coin_monitor is running already" in farmer.text()
     farmer.run()
     assert len(farmer.mails(1)) == 1
+
+
+def test_a_damaged_rotated_log_is_an_alert_until_it_is_gone(farmer):
+    packed = farmer.log.with_name("debug.log.1.gz")
+    packed.write_bytes(gzip.compress(chia_logs.state(TIME, parent_of(STRANGER, 7), XCH).encode() * 999)[:-9])
+    farmer.run()
+    assert farmer.mails(1) == ["farmer01: an old log of Chia's is damaged"]
+    plain = " ".join(farmer.server.received[0].part("plain").split())
+    assert f"{packed} cannot be read to its end" in plain
+    farmer.receive(1)
+    packed = packed.rename(farmer.log.with_name("debug.log.2.gz"))  # rotated once more
+    farmer.run()
+    assert set(farmer.mails(2)[1:]) == {"farmer01: 1 XCH received (payment)"}, "the good log goes on"
+    packed.unlink()
+    farmer.run()
+    assert (
+        farmer.mails(3)[2]
+        == "farmer01: A damaged old log of Chia's matters no more: it is gone, or the wallet is asked"
+    )
+    farmer.run()
+    assert farmer.waiting() == 0
+    assert len(farmer.mails(3)) == 3
 
 
 def test_a_coin_file_that_cannot_be_written_delays_the_alert_and_loses_nothing(farmer):
@@ -317,12 +340,12 @@ def test_report_csv_and_json_say_the_same(farmer):
     text = farmer.run("--report").stdout
     for words in ("farmer01 Coin Report", "2026-10", "2026-11-24", "10.00 EUR", "Blocks found:", "45 d"):
         assert words in text
-    facts = json.loads(farmer.run("--report", "--json").stdout)
+    facts = json.loads(farmer.run("--report", "--json").stdout)["data"]
     assert (facts["received_xch"], len(facts["coins"]), len(facts["blocks"])) == ("1", 2, 1)
     rows = list(csv.DictReader(io.StringIO(farmer.run("--csv", "-").stdout)))
     assert [row["amount_xch"] for row in rows] == ["0.125", "0.875"]
     assert all(value[:1] not in tuple("=+-@\t\r") for row in rows for value in row.values())
-    since = json.loads(farmer.run("--report", "--json", "--since", "2026-11-01").stdout)
+    since = json.loads(farmer.run("--report", "--json", "--since", "2026-11-01").stdout)["data"]
     assert [coin["kind"] for coin in since["coins"]] == ["pool"]
     file = farmer.base / "coins.csv"
     assert "2 coins written" in farmer.run("--csv", str(file)).stdout

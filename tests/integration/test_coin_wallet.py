@@ -78,7 +78,8 @@ def test_files_that_are_missing_or_mixed_up_are_named(wallet, tmp_path):
     assert "nothing.crt" in refused(wallet, certificate=tmp_path / "nothing.crt")
     assert "nothing.key" in refused(wallet, key=tmp_path / "nothing.key")
     assert refused(wallet, key=wallet.certificate)
-    assert refused(wallet, authority=tmp_path / "nothing.pem")
+    assert "nothing.pem" in refused(wallet, authority=tmp_path / "nothing.pem")
+    assert wallet.asked == []
 
 
 def test_nobody_there(wallet):
@@ -155,6 +156,26 @@ def farmer(tmp_path, wallet) -> Iterator[Farmer]:
         yield made
 
 
+def test_a_wallet_whose_certificate_cannot_be_checked_is_not_asked_and_that_is_told(tmp_path, wallet):
+    elsewhere = wallet.authority.rename(wallet.directory / "authority.crt")
+    files = f"wallet_certificate = {wallet.certificate}\nwallet_key = {wallet.key}\n"
+    coins = f"[coins]\nwallet_port = {wallet.port}\nwallet_host = 127.0.0.1\n{files}"
+    with MailServer() as server:
+        farmer = Farmer(tmp_path, server)
+        farmer.configure(coins)
+        farmer.run()
+        assert wallet.asked == []
+        assert farmer.mails(1) == ["farmer01: The wallet cannot be asked for coins"]
+        told = server.received[0].part("plain")
+        assert str(wallet.authority) in told
+        assert "wallet_authority" in told
+
+        farmer.configure(f"{coins}wallet_authority = {elsewhere}\n")
+        farmer.run()
+        assert wallet.asked
+        assert farmer.mails(2)[1] == "farmer01: The wallet can be asked again"
+
+
 def test_a_coin_is_told_when_the_wallet_has_confirmed_it_and_once(farmer, wallet):
     farmer.receive(1)
     farmer.run()
@@ -216,7 +237,7 @@ def test_a_name_that_the_wallet_makes_up_anew_is_no_new_coin(farmer, wallet):
     wallet.transactions = [transaction(parent(5), 2 * XCH)]  # after a resync, with another name
     farmer.run()
     assert len(farmer.mails(1)) == 1
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "2"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "2"
 
 
 def test_coins_that_were_told_under_made_up_names_are_recognised_and_doubles_are_said(farmer, wallet):
@@ -235,7 +256,7 @@ def test_coins_that_were_told_under_made_up_names_are_recognised_and_doubles_are
     told = farmer.mails(1)
     assert told == ["farmer01: 1 XCH received (payment)"]
     assert "it was counted twice" in " ".join(farmer.server.received[0].part("plain").split())
-    facts = json.loads(farmer.run("--report", "--json").stdout)
+    facts = json.loads(farmer.run("--report", "--json").stdout)["data"]
     assert facts["received_xch"] == "16", "what no coin of the wallet is like stays as it is"
     assert farmer.text().count("Counted twice") == 1
 
@@ -247,7 +268,7 @@ def test_what_the_wallet_holds_is_shown_beside_what_was_received(farmer, wallet)
     text = farmer.run("--report").stdout
     assert "Received in all (XCH):" in text
     assert "In the wallet on " in text
-    facts = json.loads(farmer.run("--report", "--json").stdout)
+    facts = json.loads(farmer.run("--report", "--json").stdout)["data"]
     assert (facts["received_xch"], facts["wallet"]["xch"]) == ("3", "1")
     assert farmer.mails(1)
     assert "In the wallet at" in farmer.server.received[0].part("plain")
@@ -259,20 +280,51 @@ def test_what_a_reorganisation_took_from_the_wallet_is_taken_back(farmer, wallet
     wallet.transactions = wallet.transactions[1:]
     wallet.height = HEIGHT - 1  # it begins anew: it has not come so far yet
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "7"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "7"
     wallet.height = HEIGHT + 1
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "4"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "4"
     assert farmer.mails(2)[1] == "farmer01: 1 coin taken back"
 
 
-def test_the_wallet_of_another_key_takes_nothing_back(farmer, wallet):
+def test_a_reorganisation_may_take_the_only_coin_back(farmer, wallet):
     wallet.transactions = [transaction(parent(1), 3 * XCH)]
     farmer.run()
     wallet.transactions = []
+    wallet.height = HEIGHT - 1  # it has not come so far yet
     farmer.run()
     assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+    wallet.height = HEIGHT + 1
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "0"
+    assert farmer.mails(2)[1] == "farmer01: 1 coin taken back"
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+
+
+@pytest.mark.parametrize("fingerprint", [987_654_321, None, "none"])
+def test_the_wallet_of_another_key_takes_nothing_back(farmer, wallet, fingerprint):
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    farmer.run()
+    wallet.transactions = []
+    wallet.fingerprint = fingerprint
+    farmer.run()
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "3"
     assert len(farmer.mails(1)) == 1
+
+
+def test_each_key_takes_back_its_own(farmer, wallet):
+    wallet.transactions = [transaction(parent(1), 3 * XCH)]
+    farmer.run()
+    wallet.fingerprint = 987_654_321
+    wallet.transactions = [transaction(parent(2), XCH)]
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "4"
+    wallet.transactions = []
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
 
 
 def test_the_wallet_is_asked_by_itself_where_it_can_be(tmp_path, wallet):
@@ -291,6 +343,26 @@ def test_the_wallet_is_asked_by_itself_where_it_can_be(tmp_path, wallet):
         wallet.asked.clear()
         farmer.run()
         assert not wallet.asked
+
+
+def test_a_log_without_versions_that_names_no_coin_is_an_alert_until_it_names_one(tmp_path):
+    with MailServer() as server:
+        farmer = Farmer(tmp_path, server)
+        harvester = f"{TIME} harvester chia.harvester.harvester: INFO     Found 0 V1 proofs\n"
+        farmer.log.write_text(harvester)
+        assert farmer.run().returncode == 0
+        farmer.write(f"{TIME} wallet chia.wallet.wallet_node: INFO     new coin state received (1-1/ 1)\n")
+        farmer.run()
+        assert farmer.mails(1) == ["farmer01: Chia's log names no coin: none will be seen"]
+        farmer.write(harvester * 10_000)  # so that the coin stands too far back
+        farmer.run()
+        farmer.write(harvester)
+        farmer.run()
+        assert farmer.waiting() == 0
+        assert len(farmer.mails(1)) == 1
+        farmer.write(chia_logs.debug_state(TIME, parent_of(STRANGER, 1), XCH, version=""))
+        farmer.run()
+        assert set(farmer.mails(3)[1:]) == {"farmer01: Coins are seen again", "farmer01: 1 XCH received (payment)"}
 
 
 def test_a_wallet_that_never_answered_is_no_alert_but_a_log_that_names_no_coin_is(tmp_path):

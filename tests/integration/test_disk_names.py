@@ -31,6 +31,8 @@ from plotfarm.transfer.effects import (
     TruncatePart,
     UnlinkPart,
 )
+from testbed.broken_drives import bind_by_fuse, unmount, why_no_fuse
+from testbed.mounts import private_mounts
 from tests.integration.held_disk import (
     CONTENT,
     MIB,
@@ -251,6 +253,25 @@ def test_a_time_set_by_another_path_is_seen(disk: Held) -> None:
     disk.carry_out(OpenStored(PLOT, len(CONTENT)))
     os.utime(disk.place / "another name", ns=(0, 1_234_567_890 * 10**9))
     assert disk.carry_out(LookAtStored(PLOT)) == StoredLook(len(CONTENT), 1_234_567_890 * 10**9)
+
+
+@pytest.mark.root
+def test_a_time_set_by_another_path_is_seen_where_times_are_remembered(tmp_path: Path) -> None:
+    """FUSE and network file systems do that: for a second mostly, and here for ever."""
+    if why := why_no_fuse("bindfs"):
+        pytest.skip(why)
+    behind, place = tmp_path / "behind", tmp_path / "place"
+    behind.mkdir()
+    (behind / PLOT).write_bytes(CONTENT)
+    with private_mounts():
+        bind_by_fuse(behind, place, "attr_timeout=3600,entry_timeout=3600")
+        try:
+            with opened(place) as disk:
+                disk.carry_out(OpenStored(PLOT, len(CONTENT)))
+                os.utime(behind / PLOT, ns=(0, 1_234_567_890 * 10**9))
+                assert disk.carry_out(LookAtStored(PLOT)) == StoredLook(len(CONTENT), 1_234_567_890 * 10**9)
+        finally:
+            unmount(place)
 
 
 @pytest.mark.parametrize("has_part", [False, True])

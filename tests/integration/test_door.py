@@ -344,12 +344,13 @@ def test_a_stranger_who_hammers_does_not_keep_the_plotter_out(scene: Scene) -> N
 # ---- Nobody comes, and nothing can listen ---------------------------------------------------------
 
 
-def test_nobody_comes(scene: Scene) -> None:
+def test_nobody_comes(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     started = time.monotonic()
     with pytest.raises(Stopped) as caught:
         scene.open(lambda *_: None, 0.5)
     assert caught.value.failure is Failure.NOT_CONNECTED
     assert time.monotonic() - started < 2
+    assert caplog.messages == [], "nobody came, so nobody was turned away, and nobody had no token"
 
 
 @pytest.mark.parametrize("ports", [range(0), range(20, 25), range(1, 1024), range(65536, 65540)], ids=str)

@@ -93,13 +93,26 @@ def test_an_offlined_drive_and_one_without_its_marker_are_passed_over(farm):
     (farm.drives[1] / MARKER).unlink()
     assert farm.run().returncode == 0
     assert farm.current() == str(farm.drives[2])
-    facts = json.loads(farm.run("--explain", "--json").stdout)
-    assert facts["plot_bytes"] == PLOT_BYTES
-    assert {one["drive"]: one["why"] for one in facts["drives"]} == {
+    facts = json.loads(farm.run("--explain", "--json").stdout)["data"]
+    assert facts["arriving_plot_bytes"] == PLOT_BYTES
+    assert {one["name"]: one["why"] for one in facts["drives"]} == {
         "drive1": "offlined",
         "drive2": f"not a drive: the marker file {MARKER} is not there",
         "drive10": f"taken: the lowest drive with room ({facts['drives'][2]['room_plots']} plots)",
     }
+
+
+def test_explain_names_limits_that_are_too_low(farm):
+    assert "Limit: " not in farm.run("--explain").stdout
+    farm.config.write_text(farm.config.read_text() + "\n[transfer]\nports = 4040-4041\n")
+    state = State(farm.state)
+    instances = int(Path("/proc/sys/fs/inotify/max_user_instances").read_text())
+    for plotter in range(instances // 16 + 1):
+        state.record_room(Room(f"plotter{plotter}", "/plots", time.time(), 1, 0, None))
+    state.close()
+    said = [line for line in farm.run("--explain").stdout.splitlines() if line.startswith("Limit: ")]
+    assert "2 plots arrive at once at most, although 3 could" in said[0]
+    assert f"fs.inotify.max_user_instances is {instances}" in said[1]
 
 
 def test_explain_changes_nothing(farm):
@@ -145,9 +158,9 @@ def test_a_configured_or_known_drive_that_is_gone_is_listed_and_never_chosen(far
     state.know_drives({"uuid:6": (known, "/dev/sdx1")})
     state.close()
     farm.write(gone)
-    facts = json.loads(farm.run("--explain", "--json").stdout)
+    facts = json.loads(farm.run("--explain", "--json").stdout)["data"]
     listed = {one["mountpoint"]: (one["why"], one["usable"]) for one in facts["drives"]}
-    assert [one["drive"] for one in facts["drives"]] == ["drive1", "drive2", "drive5", "drive6", "drive10"]
+    assert [one["name"] for one in facts["drives"]] == ["drive1", "drive2", "drive5", "drive6", "drive10"]
     assert {place: listed[place] for place in (gone, known)} == {
         gone: ("not mounted", False),
         known: ("not mounted", False),

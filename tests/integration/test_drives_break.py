@@ -16,9 +16,13 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base.database import Database
+from plotfarm.base.processes import find_program
 from plotfarm.base.state import State, Transfer, TransferOutcome
+from plotfarm.drives.file_system_uuid import _superblock_uuid, read_uuid
+from plotfarm.drives.mount_table import read_mount_table, topmost
 from plotfarm.drives.reasons import Reason
 from testbed import smart_samples
+from testbed.broken_drives import ImageDrive, Kind
 from testbed.fake_smartctl import FakeSmartctl
 from testbed.farm import Farm
 from testbed.mounts import LoopDrive, played_udev, private_mounts, why_no_mounts
@@ -58,23 +62,36 @@ class Host:
         database.close()
 
     def explained(self, mountpoint: Path) -> list[dict[str, object]]:
-        drives = json.loads(self.run("--explain", "--json"))["drives"]
+        drives = json.loads(self.run("--explain", "--json"))["data"]["drives"]
         return [each for each in drives if each["mountpoint"] == str(mountpoint)]
 
     def reported(self, mountpoint: Path) -> list[dict[str, object]]:
-        drives = json.loads(self.run("-pr", "--json"))["plot_drives"]
+        drives = json.loads(self.run("-pr", "--json"))["data"]["drives"]
         return [each for each in drives if each["mountpoint"] == str(mountpoint)]
 
 
 @pytest.fixture
 def host(tmp_path: Path) -> Iterator[Host]:
+    with made_host(tmp_path, with_udev=True) as made:
+        yield made
+
+
+@pytest.fixture
+def host_without_udev(tmp_path: Path) -> Iterator[Host]:
+    with made_host(tmp_path, with_udev=False) as made:
+        yield made
+
+
+@contextlib.contextmanager
+def made_host(tmp_path: Path, *, with_udev: bool) -> Iterator[Host]:
     if NO_MOUNTS:
         pytest.skip(NO_MOUNTS)
     with private_mounts(), contextlib.ExitStack() as stack:
         know_uuids = stack.enter_context(played_udev())
         places = [tmp_path / "enclosure0" / f"drive{number}" for number in (1, 2)]
         drives = [LoopDrive(tmp_path / f"image{number}", place, DRIVE_BYTES) for number, place in enumerate(places)]
-        know_uuids()
+        if with_udev:
+            know_uuids()
         settings = {
             "drives.devices": "/dev/loop*", "drives.mounts": tmp_path / "enclosure*/drive*",
             "drives.minimum_free": "1 MiB", "notifications.alerting": True, "notifications.email": True,
@@ -165,6 +182,57 @@ def test_a_drive_that_breaks_is_told_of_in_the_next_run(
     assert len(host.alerts()) == 1, "told twice"
 
 
+@pytest.fixture
+def with_a_bad_directory(host: Host) -> LoopDrive:
+    """The first drive, in whose directory `plots` the disk has lost an inode: its root is well."""
+    if find_program("debugfs") is None:
+        pytest.skip("this test needs debugfs (e2fsprogs)")
+    drive = host.drives[0]
+    below = drive.place / "plots" / "og"
+    below.mkdir(parents=True)
+    (below / v1_name("below", k=32)).write_bytes(b"no header")
+    drive.unmount()
+    subprocess.run(["debugfs", "-w", "-R", "clri plots/og", str(drive.image)], check=True, capture_output=True)
+    drive.mount()
+    with pytest.raises(OSError, match=r"Structure needs cleaning|Input/output error|Bad message"):
+        os.listdir(below)
+    os.statvfs(drive.place)
+    (drive.place / "writable").touch()
+    return drive
+
+
+def test_an_error_below_the_root_of_a_drive_is_told_of_once_its_plots_are_counted(
+    host: Host, with_a_bad_directory: LoopDrive
+) -> None:
+    drive = with_a_bad_directory
+    host.smart_is_due()
+    host.run()
+    ((severity, told, text),) = host.alerts()
+    assert (severity, "drive1 answers with an error" in told) == ("critical", True), told
+    assert "in plots/og" in " ".join(text.split())
+
+    host.run()  # this run counts nothing, and knows of it all the same
+    (explained,), (reported,) = host.explained(drive.place), host.reported(drive.place)
+    assert explained["reason"] == reported["reason"] == Reason.IO_ERROR.value
+    assert explained["usable"] is False
+    assert explained["why"] == reported["why"]
+    assert str(explained["why"]) in " ".join(text.split())
+    assert reported["plots"] is None
+    host.smart_is_due()
+    host.run()
+    assert len(host.alerts()) == 1, "told twice"
+
+    drive.unmount()
+    subprocess.run(["e2fsck", "-fy", str(drive.image)], check=False, capture_output=True)
+    drive.mount()
+    host.know_uuids()
+    host.smart_is_due()
+    host.run()
+    assert ["drive1 answers without errors again" in subject for _, subject, _ in host.alerts()[1:]] == [True]
+    (explained,) = host.explained(drive.place)
+    assert explained["usable"] is True
+
+
 def test_a_drive_that_is_writable_again_is_resolved(host: Host) -> None:
     remounted_read_only(host.drives[0])
     host.run()
@@ -199,6 +267,64 @@ def test_a_drive_whose_place_another_file_system_has_taken_is_told_of(host: Host
     host.run()
     assert [each["identity"] for each in host.explained(other.place)] == [new["identity"]]
     assert len(host.alerts()) == 1, "that it is no longer looked for does not mean that it is back"
+
+
+def test_a_host_without_udev_sees_that_another_file_system_has_taken_the_place(host_without_udev: Host) -> None:
+    host = host_without_udev
+    drive = host.drives[0]
+    (before,) = host.explained(drive.place)
+    assert before["identity"] == f"mount:{drive.place}"
+    was = uuid_of(drive)
+    drive.unmount()
+    drive.mount()
+    host.run()
+    assert host.alerts() == [], "it is the same one"
+
+    drive.unmount()
+    other = LoopDrive(host.base / "other", drive.place, DRIVE_BYTES)
+    host.run()
+    ((severity, told, text),) = host.alerts()
+    assert (severity, "drive1 was replaced" in told) == ("critical", True), told
+    new, old = sorted(host.explained(other.place), key=lambda each: str(each["reason"]) == Reason.WRONG_DRIVE.value)
+    assert (new["usable"], old["usable"]) == (True, False)
+    assert (old["identity"], new["identity"]) == (f"uuid:{was}", before["identity"])
+    assert uuid_of(other) in str(old["why"])
+    assert str(old["why"]) in " ".join(text.split())
+    assert old["why"] in [each["why"] for each in host.reported(other.place)]
+    host.run()
+    assert len(host.alerts()) == 1, "told twice"
+
+    host.run("-off", str(old["identity"]))
+    host.run()
+    assert [each["identity"] for each in host.explained(other.place)] == [new["identity"]]
+
+
+def uuid_of(drive: LoopDrive) -> str:
+    done = subprocess.run(["blkid", "-p", "-s", "UUID", "-o", "value", drive.image], check=True, capture_output=True)
+    return done.stdout.decode().strip()
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "btrfs"])
+def test_a_uuid_is_the_same_by_the_kernel_and_by_the_drive(kind: str, tmp_path: Path) -> None:
+    if NO_MOUNTS:
+        pytest.skip(NO_MOUNTS)
+    if find_program(f"mkfs.{kind}") is None:
+        pytest.skip(f"mkfs.{kind} is not installed")
+    with private_mounts():
+        drive = ImageDrive(Kind(kind), tmp_path / "image", tmp_path / "place")
+        mount = topmost(read_mount_table())[str(drive.place)]
+        by_drive = _superblock_uuid(mount.source, kind)
+        directory = os.open(drive.place, os.O_RDONLY)
+        try:
+            by_kernel = read_uuid(directory, kind)
+        finally:
+            os.close(directory)
+        drive.unmount()
+    blkid = subprocess.run(["blkid", "-p", "-s", "UUID", "-o", "value", drive.image], check=True, capture_output=True)
+    assert by_drive == blkid.stdout.decode().strip()
+    assert by_kernel in (by_drive, ""), "kernels before 6.9 do not say it"
+    assert _superblock_uuid(str(drive.image), kind) == "", "no device"
+    assert _superblock_uuid(mount.source, "vfat") == ""
 
 
 def test_a_failing_drive_that_goes_is_not_said_to_fail_no_more(host: Host) -> None:

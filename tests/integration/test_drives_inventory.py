@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import subprocess
 import threading
@@ -15,8 +16,8 @@ import pytest
 
 from plotfarm.base.database import Database
 from plotfarm.base.locks import Lock
-from plotfarm.drives import counting, inventory
-from plotfarm.drives.counted import Count, CountedDirectory, Headers
+from plotfarm.drives import counting, header_reader, inventory, said
+from plotfarm.drives.counted import Count, CountedDirectory, Headers, ReadThrough
 from plotfarm.drives.effort import Effort, OutOfTimeError
 from plotfarm.drives.inventory import Inventory, LastCount
 from plotfarm.drives.model import MARKER, Drive, lock_name
@@ -47,6 +48,13 @@ class Farm:
         database = Database(self.base / "state")
         try:
             return probe(self.drives, [], seconds, self.locks, Counting(Inventory(database), seconds))
+        finally:
+            database.close()
+
+    def read_errors(self):
+        database = Database(self.base / "state")
+        try:
+            return Inventory(database).read_errors()
         finally:
             database.close()
 
@@ -138,7 +146,9 @@ def test_names_from_outside_are_only_bytes(farm):
     [
         ("plot-k33-a.plot", V1.replace(b"\x20\0\x04v1.0", b"\xc8\0\x04v1.0"), ("v1", 33)),
         ("plot-k32-a.plot", b"", ("unknown", 32)),
-        ("plot-k32-a.plot", bytes(10000), ("unknown", 32)),
+        ("plot-k32-a.plot", bytes(10000), ("testing", 32)),
+        ("plot-k32-a.plot", bytes(4096) + b"x", ("testing", 32)),
+        ("plot-k32-a.plot", bytes(4095) + b"x" * 9, ("unknown", 32)),
         ("plot-mmx-k31-a.plot", GIGAHORSE, ("unknown", 31)),
         ("portable.plot-k34-a.plot", GIGAHORSE, ("unknown", 34)),
         ("plot-k99-k-k3-ak32-b.plot", GIGAHORSE, ("unknown", 0)),
@@ -149,6 +159,17 @@ def test_the_header_decides_and_the_name_helps(farm, name, content, counted):
     put(farm.places[0] / name, content)
     assert farm.count()[0].counts == {counted: 1}
     assert farm.count()[0].counts == {counted: 1}
+
+
+def test_testing_plots_are_counted_apart(farm):
+    put(farm.places[0] / "plot-k32-a.plot", GIGAHORSE)
+    put(farm.places[0] / "plot-test.plot", bytes(100_000))
+    first = farm.count()[0]
+    assert first.counts == {("unknown", 32): 1, ("testing", 0): 1}
+    assert (first.plot_files, first.plots, first.plot_bytes) == (1, 1, len(GIGAHORSE))
+    assert plots_on(farm.count()[0]) == plots_on(first), "also by what is remembered of the headers"
+    counted = farm.sql("SELECT plots, bytes FROM counted_drives WHERE identity LIKE '%drive0'")
+    assert counted == [(1, len(GIGAHORSE))]
 
 
 def test_a_header_is_read_once_and_what_did_not_change_is_not_written(farm):
@@ -188,7 +209,7 @@ def headers_of(farm: Farm) -> dict[str, int]:
 
 def slow(monkeypatch, log: Path, seconds: float) -> None:
     """Let every header take its time, and note which was read."""
-    read = counting._said_by
+    read = said.said_by
 
     def slowly(name, directory):
         time.sleep(seconds)
@@ -196,7 +217,7 @@ def slow(monkeypatch, log: Path, seconds: float) -> None:
             file.write(f"{name}\n")
         return read(name, directory)
 
-    monkeypatch.setattr(counting, "_said_by", slowly)
+    monkeypatch.setattr(header_reader, "said_by", slowly)
 
 
 def test_when_the_time_runs_out_names_count_and_the_next_run_goes_on(farm, monkeypatch):
@@ -221,10 +242,10 @@ def test_a_drive_that_falls_silent_at_one_header_keeps_the_rest(farm, monkeypatc
         put(farm.places[0] / f"plot-k32-{number}.plot")
         put(farm.places[1] / f"plot-k32-{number}.plot")
     bad = put(farm.places[0] / "plot-k32-bad.plot")
-    read = counting._said_by
-    monkeypatch.setattr(counting, "_REPORT_SECONDS", 0.0)
+    read = said.said_by
+    monkeypatch.setattr(header_reader, "_REPORT_SECONDS", 0.0)
     monkeypatch.setattr(
-        counting, "_said_by", lambda name, at: threading.Event().wait() if name == bad.name else read(name, at)
+        header_reader, "said_by", lambda name, at: threading.Event().wait() if name == bad.name else read(name, at)
     )
     started = time.monotonic()
     for_ever, fine = farm.count(seconds=1.5)
@@ -240,7 +261,7 @@ def test_a_drive_that_falls_silent_at_one_header_keeps_the_rest(farm, monkeypatc
     assert [child for child in psutil.Process().children() if child != helper and child.status() != "zombie"] == []
     helper.kill()
     helper.wait(20)
-    monkeypatch.setattr(counting, "_said_by", read)
+    monkeypatch.setattr(header_reader, "said_by", read)
     assert farm.count()[0].counts == {("v1", 32): 6}
 
 
@@ -259,7 +280,7 @@ def counts_below(place: Path):
 
 
 def test_what_is_learnt_is_told_on_the_way(farm, monkeypatch):
-    monkeypatch.setattr(counting, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(header_reader, "_REPORT_SECONDS", 0.0)
     for number in range(5):
         put(farm.places[0] / f"plot-k32-{number}.plot")
     found = counts_below(farm.places[0])
@@ -267,6 +288,7 @@ def test_what_is_learnt_is_told_on_the_way(farm, monkeypatch):
     assert [len(Headers(each.headers)) for each in directories] == [0, 1, 2, 3, 4, 5]
     assert [each.unread for each in directories] == [5, 4, 3, 2, 1, 0]
     assert [each.headers_missing for each in found if isinstance(each, Count)] == [5, 4, 3, 2, 1, 0]
+    assert found[-1] == ReadThrough(None)
 
 
 def test_what_took_the_place_of_a_plot_after_the_listing_is_not_read(farm):
@@ -274,7 +296,7 @@ def test_what_took_the_place_of_a_plot_after_the_listing_is_not_read(farm):
     (farm.places[0] / "link.plot").symlink_to(put(farm.base / "plot-k32-a.plot"))
     (farm.places[0] / "directory.plot").mkdir()
     root = os.open(farm.places[0], os.O_RDONLY)
-    assert [counting._said_by(f"{name}.plot", root) for name in ("pipe", "link", "directory", "gone")] == [None] * 4
+    assert [said.said_by(f"{name}.plot", root) for name in ("pipe", "link", "directory", "gone")] == [None] * 4
     os.close(root)
 
 
@@ -284,31 +306,61 @@ def test_an_error_below_keeps_the_count_by_names(farm, monkeypatch):
     def broken(*arguments):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(counting, "_read_headers", broken)
+    monkeypatch.setattr(header_reader, "_read_headers", broken)
     first = farm.count()[0]
     assert (first.counts, first.headers_missing, first.uncounted) == ({("unknown", 32): 1}, 1, None)
+    assert list(farm.read_errors().values()) == [Why(Reason.IO_ERROR, "Input/output error")]
 
 
-def test_an_unreadable_header_is_not_tried_for_ever(farm, monkeypatch):
-    put(farm.places[0] / "plot-k32-bad.plot2", PLOT2)
+def failing_reads(monkeypatch, log: Path) -> None:
+    """Let every header be unreadable, and note each try: the helper process makes them."""
 
     def broken(*_):
+        with log.open("a") as file:
+            file.write("x")
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(counting, "read_header", broken)
+    monkeypatch.setattr(said, "read_header", broken)
+
+
+def test_of_headers_that_cannot_be_read_one_is_tried_in_each_count(farm, monkeypatch):
+    tries = farm.base / "tries"
+    for name in ("bad", "worse", "worst"):
+        put(farm.places[0] / f"plots/plot-k32-{name}.plot2", PLOT2)
+    failing_reads(monkeypatch, tries)
     first = farm.count()[0]
-    monkeypatch.undo()
-    assert (first.counts, first.headers_missing) == ({("plot2", 32): 1}, 1)
+    assert (first.counts, first.headers_missing) == ({("plot2", 32): 3}, 3)
+    (error,) = farm.read_errors().values()
+    assert error.reason is Reason.IO_ERROR
+    assert re.fullmatch(r"the header of plots/plot-k32-(bad|worse|worst).plot2 cannot be read", error.detail)
+    assert len(tries.read_text()) == 3
     assert plots_on(farm.count()[0]) == plots_on(first)
-    os.utime(farm.places[0] / "plot-k32-bad.plot2")
-    assert farm.count()[0].counts == {("plot2", 28): 1}
+    assert len(tries.read_text()) == 4
+    assert len(farm.read_errors()) == 1
+
+    monkeypatch.undo()
+    well = farm.count()[0]
+    assert (well.counts, well.headers_missing) == ({("plot2", 28): 3}, 0)
+    assert farm.read_errors() == {}
+    assert plots_on(farm.count()[0]) == plots_on(well)
+
+
+def out_of_time(*_):
+    raise OutOfTimeError
+
+
+def test_what_could_not_be_read_is_remembered_until_all_of_the_drive_was(farm, monkeypatch):
+    put(farm.places[0] / "plot-k32-bad.plot2", PLOT2)
+    failing_reads(monkeypatch, farm.base / "tries")
+    farm.count()
+    monkeypatch.undo()
+    monkeypatch.setattr(counting, "_go_through", out_of_time)
+    assert farm.count()[0].uncounted == Why(Reason.NOT_COUNTED_IN_TIME)
+    assert len(farm.read_errors()) == 1, "it ran out of time: that is no news of the error"
 
 
 def test_a_drive_that_cannot_be_listed_in_time_says_so_and_is_not_silent(farm, monkeypatch):
-    def slowly(*arguments):
-        raise OutOfTimeError
-
-    monkeypatch.setattr(counting, "_go_through", slowly)
+    monkeypatch.setattr(counting, "_go_through", out_of_time)
     first, second = farm.count()
     assert first.uncounted == second.uncounted == Why(Reason.NOT_COUNTED_IN_TIME)
     assert (first.problem, first.counts) == (None, None)
@@ -333,6 +385,7 @@ def test_an_error_in_a_directory_hides_no_other_drive(farm, monkeypatch):
     first, second = farm.count()
     assert first.plot_files == 1
     assert (second.counts, second.uncounted) == (None, Why(Reason.IO_ERROR, "Input/output error"))
+    assert farm.read_errors() == {farm.drives[1].identity: second.uncounted}
 
 
 def test_somebody_elses_directory_is_left_out(farm):
@@ -490,9 +543,7 @@ def test_a_directory_is_not_believed_that_just_changed(farm, monkeypatch):
 
 
 def test_progress_is_told_until_all_is_counted(farm, monkeypatch):
-    monkeypatch.setattr(
-        counting, "_said_by", lambda name, at, read=counting._said_by: time.sleep(0.3) or read(name, at)
-    )
+    monkeypatch.setattr(header_reader, "said_by", lambda name, at, read=said.said_by: time.sleep(0.3) or read(name, at))
     for number in range(4):
         put(farm.places[0] / f"plot-k32-{number}.plot")
     told = []

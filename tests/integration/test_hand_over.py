@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -89,6 +90,26 @@ def test_keeps_the_process_id_so_that_cron_and_kill_meet_the_script(checkout: Pa
     process = subprocess.Popen([checkout / "script.py"], stdout=subprocess.PIPE, env={"PATH": "/usr/bin:/bin"})
     output, _ = process.communicate(timeout=20)
     assert json.loads(output)[3] == process.pid
+
+
+@pytest.mark.parametrize("python", ["", ".venv/bin/python "])
+def test_streams_that_are_closed_are_nobody_elses(checkout: Path, tmp_path: Path, python: str) -> None:
+    """What is opened first would get their numbers: a lock, the database or a plot, and be printed into."""
+    found = tmp_path / "found"
+    (checkout / "script.py").write_text(
+        f"#!{SYSTEM_PYTHON}\n"
+        "from plotfarm.base.venv import hand_over\n"
+        "hand_over()\n"
+        "import os, subprocess, sys\n"
+        f"lock = open({str(found)!r}, 'w+b', buffering=0)\n"
+        "print('printed', flush=True); print('complained', file=sys.stderr); sys.stdout.isatty()\n"
+        "subprocess.run(['sh', '-c', 'echo said; echo said >&2'], check=True)\n"
+        "lock.write(b'held')\n"
+    )
+    command = f"cd {shlex.quote(str(checkout))} && exec {python}./script.py <&- >&- 2>&-"
+    done = subprocess.run(["sh", "-c", command], env={"PATH": "/usr/bin:/bin"}, timeout=20, check=False)
+    assert done.returncode == 0
+    assert found.read_bytes() == b"held"
 
 
 def test_a_missing_venv_is_one_line(checkout: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,12 +17,14 @@ from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.locks import (
     Lock,
     LockBusy,
+    file_system_of,
     holder,
     is_alive,
     last_content,
     process_started,
     refuse_network_directory,
 )
+from testbed.mounts import mount_small, private_mounts, why_no_mounts
 from testbed.plots import CHECKOUT
 
 # Takes a lock, optionally starts a child in a given way, says so, and waits for the end of its input.
@@ -170,3 +174,31 @@ def test_a_local_directory_is_fine(tmp_path: Path) -> None:
     refuse_network_directory(tmp_path / "new")
     assert (tmp_path / "new").is_dir()
     assert issubclass(LockBusy, PlotfarmError)
+
+
+@pytest.mark.root
+def test_a_mount_whose_name_is_no_text_stops_nothing(tmp_path: Path) -> None:
+    """A stick that is mounted under a Latin-1 name, or one with a form feed in it, is anybody's to plug in."""
+    if missing := why_no_mounts():
+        pytest.skip(missing)
+    with private_mounts():
+        for number, name in enumerate([b"m\xfcller", b"form\x0cfeed", b"next\xc2\x85line"]):
+            place = os.fsencode(tmp_path) + b"/" + name
+            os.mkdir(place)
+            subprocess.run([b"mount", b"-t", b"tmpfs", f"source - {number}".encode(), place], check=True)
+        kept = tmp_path / "kept"
+        kept.mkdir()
+        mount_small(kept, 1_000_000)
+        refuse_network_directory(kept / "locks")
+        assert file_system_of(kept / "locks") == "tmpfs"
+
+
+def test_a_process_whose_name_is_no_text_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    program = os.fsencode(tmp_path) + b"/sl\xe9ep"
+    shutil.copy(b"/bin/sleep", program)
+    process = subprocess.Popen([program, "1000"])
+    try:
+        assert process_started(process.pid) is not None
+    finally:
+        process.kill()
+        process.wait()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import shutil
@@ -10,11 +11,13 @@ import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import memory_samples
 import pytest
+import report_scene
 
 from plotfarm.base import database as database_module
 from plotfarm.base import history, memory_trouble
@@ -46,8 +49,13 @@ def old(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def at_the_moment_of_the_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+def at_the_moment_of_the_samples(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(time, "time", lambda: memory_samples.NOW)
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", "UTC")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 def version_of(file: Path) -> int:
@@ -100,14 +108,23 @@ def test_all_that_is_read_of_a_migrated_file_is_what_was_written(old: Path, tmp_
 
 
 @pytest.mark.usefixtures("at_the_moment_of_the_samples")
-def test_the_reports_are_those_that_the_version_before_made(old: Path) -> None:
+def test_every_report_is_the_one_that_the_version_before_made(old: Path, tmp_path: Path) -> None:
+    """What that version printed and mailed is kept; what is meant to be another now is kept as its difference."""
     state = State(old)
-    reports = memory_samples.reports(state)
+    now = report_scene.every_report(state, old)
     state.close()
-    before = json.loads((SAMPLES / "version_0_status.json").read_text())
-    assert reports["status"] == before["status"]
-    assert reports["status in colour"] == before["status in colour"]
-    assert json.loads(reports["status as JSON"]) == json.loads(before["status as JSON"])
+    before = json.loads((SAMPLES / "version_0_reports.json").read_text(encoding="utf-8"))
+    assert now.keys() == before.keys()
+    meant = SAMPLES / "version_0_reports.diff"
+    changes = tmp_path / meant.name
+    changes.write_text("".join(_difference(name, before[name], now[name]) for name in before), encoding="utf-8")
+    done = subprocess.run(["diff", "-u", str(meant), str(changes)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"not as before; if it is meant: cp {changes} {meant}\n{done.stdout}"
+
+
+def _difference(name: str, before: str, now: str) -> str:
+    lines = difflib.unified_diff(before.splitlines(), now.splitlines(), name, f"{name}, now", n=0, lineterm="")
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def test_every_ending_of_the_sample_is_typed_after_the_migration(old: Path) -> None:
@@ -260,6 +277,24 @@ def test_a_locked_file_is_tolerated(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         assert not database.write("INSERT INTO told VALUES ('x', 1)")
     assert [each.trouble for each in met()] == [Trouble.LOCKED]
     assert database.write("INSERT INTO told VALUES ('x', 1)")
+
+
+def test_who_keeps_a_file_locked_is_not_waited_for_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A session that waits at each of its statements is silent for so long that the other end gives it up."""
+    monkeypatch.setattr(database_module, "_BUSY_SECONDS", 0.25)
+    with closing(Database(tmp_path)) as database:
+        database.write("CREATE TABLE things (name TEXT)")
+        with closing(sqlite3.connect(tmp_path / "state.sqlite", isolation_level=None)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            assert database.rows("PRAGMA busy_timeout") == [(250,)]
+            assert not database.write("INSERT INTO things VALUES ('first')")
+            assert database.rows("PRAGMA busy_timeout") == [(50,)]
+        assert database.write("INSERT INTO things VALUES ('free')")
+
+        monkeypatch.setattr(database, "_patient_again", time.monotonic() - 1)
+        assert database.rows("PRAGMA busy_timeout") == [(250,)]
 
 
 def test_a_full_one_is_tolerated(tmp_path: Path) -> None:

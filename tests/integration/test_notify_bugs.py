@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base.config.sections import Config, Email, Notifications, Pushbullet, Sms, SystemSettings
-from plotfarm.base.secret import Secret
+from plotfarm.base.secret import Secret, SecretUrl
 from plotfarm.notify import bugs
 from testbed.web_server import SILENT, WebServer
 
@@ -33,7 +33,7 @@ def config(dsn, **notifications):
     return Config(
         path=Path("/etc/plot_manager/plot_manager_config"),
         system_settings=SystemSettings(server_name="chianas01"),
-        notifications=Notifications(sentry_dsn=Secret(dsn), services=(Secret(URL),), **notifications),
+        notifications=Notifications(sentry_dsn=Secret(dsn), services=(SecretUrl(URL),), **notifications),
         email=Email(password=Secret(PASSWORD)),
         sms=Sms(auth_token=Secret("env:NO_SUCH_VARIABLE")),
         pushbullet=Pushbullet((Secret(TOKEN),)),

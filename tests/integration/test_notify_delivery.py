@@ -111,6 +111,25 @@ def test_one_recipient_of_several_who_is_refused_costs_the_others_nothing(host, 
     assert [received.recipients for received in mail.received] == [[FARMER], [PARTNER]]
 
 
+def test_a_wrong_token_of_a_service_is_refused_for_good_and_told_at_once_by_another_way(host, mail, web):
+    web.trouble = 401
+    host.mails_go_to(mail, recipients=FARMER)
+    host.put(message(), targets=[service(host)])
+    send_waiting(host.config)
+    assert results(host)[0] == "refused"
+    [told] = mail.received
+    assert service(host)[1] in told.part("plain")
+    assert "HTTP 401" in told.part("plain")
+    asked = len(web.requests)
+    host.pass_time()
+    send_waiting(host.config)
+    assert (len(web.requests), len(mail.received)) == (asked, 1), "once"
+    web.trouble = 0
+    host.put(message("drive7 is hot"), targets=[service(host)])
+    send_waiting(host.config)
+    assert len(mail.received) == 2, "and that it is over"
+
+
 # ---- Channels that are down ----
 
 

@@ -362,6 +362,75 @@ def test_what_became_of_a_mail_is_told_before_the_server_is_told_goodbye(plain):
     assert plain.goodbyes == 1
 
 
+# ---- Names, and addresses in any script ----
+
+UMLAUT = "f\N{LATIN SMALL LETTER A WITH DIAERESIS}rmer@example.org"
+IDN = "jo@b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example"
+NAMED = '"Doe, Jo" <farmer@example.org>'
+NAMED_UMLAUT = "J\N{LATIN SMALL LETTER O WITH DIAERESIS}rg, der B\N{LATIN SMALL LETTER A WITH DIAERESIS}r"
+
+
+@pytest.fixture
+def international():
+    with MailServer(smtputf8=True) as server:
+        yield server
+
+
+def test_names_stand_in_the_headers_and_addresses_in_the_envelope(plain):
+    recipients = (NAMED, f'"{NAMED_UMLAUT}" <partner@example.org>')
+    way = channel(plain, sender="Farm NAS 1 <nas@example.org>", recipients=recipients)
+    assert only(send(way, *recipients)) == SENT
+    [received] = plain.received
+    assert (received.sender, received.recipients) == ("nas@example.org", [FARMER, PARTNER])
+    assert received.raw.isascii()
+    [sender] = received.mail["From"].addresses
+    assert (sender.display_name, sender.addr_spec) == ("Farm NAS 1", "nas@example.org")
+    shown = [(one.display_name, one.addr_spec) for one in received.mail["To"].addresses]
+    assert shown == [("Doe, Jo", FARMER), (NAMED_UMLAUT, PARTNER)]
+
+
+def test_a_domain_in_another_script_is_written_as_every_mail_server_knows_it(plain):
+    way = channel(plain, sender=IDN, recipients=(IDN, "jo@stra\N{LATIN SMALL LETTER SHARP S}e.example"))
+    assert only(send(way, *way.recipients())) == SENT
+    [received] = plain.received
+    assert received.sender == "jo@xn--bcher-kva.example"
+    # Not strasse.example, which is somebody else's.
+    assert received.recipients == ["jo@xn--bcher-kva.example", "jo@xn--strae-oqa.example"]
+
+
+def test_an_address_in_another_script_gets_its_mail_by_smtputf8_in_the_same_conversation(international):
+    way = channel(international, recipients=(FARMER, UMLAUT, NAMED))
+    assert only(send(way, *way.recipients())) == SENT
+    assert [one.recipients for one in international.received] == [[FARMER, FARMER], [UMLAUT]]
+    assert international.conversations == 1
+    assert f"To: {UMLAUT}\r\n".encode() in international.received[1].raw
+    assert international.received[1].part("plain") == TEXT
+
+
+def test_where_the_server_cannot_take_such_an_address_the_others_get_their_mail(plain):
+    way = channel(plain, recipients=(UMLAUT, FARMER))
+    outcomes = send(way, UMLAUT, FARMER)
+    assert outcomes[FARMER] == SENT
+    assert outcomes[UMLAUT].result is Result.REFUSED
+    assert "SMTPUTF8" in outcomes[UMLAUT].why
+    assert [one.recipients for one in plain.received] == [[FARMER]]
+
+
+def test_a_sender_in_another_script(international, plain):
+    assert only(send(channel(international, sender=UMLAUT), FARMER)) == SENT
+    assert international.received[0].sender == UMLAUT
+    outcome = only(send(channel(plain, sender=UMLAUT), FARMER))
+    assert (outcome.result, plain.received) == (Result.REFUSED, [])
+
+
+def test_one_that_the_server_refuses_is_known_by_its_text_in_the_configuration(international):
+    international.replies = {FARMER: "550 5.1.1 No such user", UMLAUT: "550 5.1.1 No such user either"}
+    way = channel(international, recipients=(NAMED, UMLAUT, PARTNER))
+    outcomes = send(way, *way.recipients())
+    assert [outcomes[to].result for to in (NAMED, UMLAUT)] == [Result.REFUSED, Result.REFUSED]
+    assert outcomes[PARTNER] == SENT
+
+
 # ---- Hostile values ----
 
 
@@ -460,6 +529,14 @@ def test_the_status_of_sendmail_is_the_fate_of_one_recipient(sendmail, tmp_path,
     assert (outcomes[FARMER], outcomes[NOBODY]) == (SENT, SENT)
     assert outcomes[PARTNER].result is result
     assert outcomes[PARTNER].why == f"{sendmail} ended with status {status}: {PARTNER}: what went wrong"
+
+
+def test_sendmail_gets_names_and_addresses_in_any_script(sendmail, tmp_path):
+    named = f"{NAMED_UMLAUT.replace(',', '')} <{UMLAUT}>"
+    assert send(by_sendmail(sendmail, sender=NAMED, recipients=(named, IDN)), named, IDN) == {named: SENT, IDN: SENT}
+    words = (tmp_path / "arguments").read_text(encoding="utf-8").split()
+    assert [words[2], words[4]] == [FARMER, UMLAUT]
+    assert [words[7], words[9]] == [FARMER, "jo@xn--bcher-kva.example"]
 
 
 def test_a_missing_sendmail_and_one_that_hangs_are_tried_again(tmp_path):

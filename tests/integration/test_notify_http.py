@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import time
 from base64 import b64encode
+from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 
 from plotfarm.base.condition import Severity
+from plotfarm.base.config import loader
 from plotfarm.base.config.sections import Pushbullet, Sms
-from plotfarm.base.secret import Secret
+from plotfarm.base.secret import Secret, SecretUrl
 from plotfarm.notify.channels.channel import SENT, Result
 from plotfarm.notify.channels.pushbullet import PushbulletChannel
 from plotfarm.notify.channels.services import ServicesChannel
@@ -51,7 +55,7 @@ def push(*tokens, timeout_seconds=5.0):
 
 
 def services(*urls, timeout_seconds=5.0):
-    return ServicesChannel([Secret(url) for url in urls], timeout_seconds)
+    return ServicesChannel([SecretUrl(url) for url in urls], timeout_seconds)
 
 
 def json_url(server, path="notify/farm"):
@@ -225,17 +229,122 @@ def test_a_service_that_wants_html_shows_markup_in_a_text_as_it_is(server):
 
 
 @pytest.mark.parametrize(
-    ("status", "words"),
-    [(401, "[notifications] services"), (404, "[notifications] services"), (429, "too many"), (500, "")],
+    ("status", "result", "words"),
+    [
+        (400, Result.REFUSED, "how the URL is written"),
+        (401, Result.REFUSED, "[notifications] services"),
+        (403, Result.REFUSED, "[notifications] services"),
+        (404, Result.REFUSED, "[notifications] services"),
+        (410, Result.REFUSED, ""),
+        (408, Result.TRY_AGAIN, ""),
+        (429, Result.TRY_AGAIN, "too many"),
+        (500, Result.TRY_AGAIN, ""),
+        (503, Result.TRY_AGAIN, ""),
+    ],
 )
-def test_a_service_that_refuses_says_with_which_status_and_is_tried_again(server, status, words):
+def test_a_service_that_does_not_take_it_says_with_which_status_and_for_good_or_for_now(server, status, result, words):
     way = services(json_url(server), json_url(server, "notify/second"))
     server.trouble, server.trouble_at = status, "/notify/farm"
     outcomes = list(send(way).values())
-    assert outcomes[0].result is Result.TRY_AGAIN
+    assert outcomes[0].result is result
     assert f"HTTP {status}" in outcomes[0].why
     assert words in outcomes[0].why
     assert outcomes[1] == SENT
+
+
+def test_what_is_refused_in_part_and_down_in_part_is_tried_again(server, monkeypatch):
+    from apprise.plugins.custom_json import NotifyJSON
+
+    monkeypatch.setattr(NotifyJSON, "body_maxlen", 100)
+    answers = iter([500, 401])
+    monkeypatch.setattr(server, "answer", lambda request: (next(answers, 401), {}))
+    long = Message("daily_update", Severity.INFO, "Daily", "d", "\n".join(["a line of some length"] * 12))
+    assert only(send(services(json_url(server)), message=long)).result is Result.TRY_AGAIN
+
+
+def at(server, scheme, rest):
+    return f"{scheme}://{server.address}:{server.port}/{rest}"
+
+
+def test_the_number_that_ntfy_gives_for_a_wrong_token_is_understood(server, monkeypatch):
+    said = {"code": 40101, "http": 401, "error": "unauthorized", "link": "https://ntfy.sh/docs/publish/#authentication"}
+    monkeypatch.setattr(server, "answer", lambda request: (401, said))
+    outcome = only(send(services(at(server, "ntfy", "farm?auth=token&token=tk_secret"))))
+    assert outcome.result is Result.REFUSED
+    assert "HTTP 401" in outcome.why
+    busy = {"code": 42908, "http": 429, "error": "limit reached: daily message quota reached"}
+    monkeypatch.setattr(server, "answer", lambda request: (429, busy))
+    assert only(send(services(at(server, "ntfy", "farm")))).result is Result.TRY_AGAIN
+
+
+@pytest.fixture
+def asked(server, monkeypatch):
+    """What a service is asked, which takes everything."""
+    requests = []
+
+    def answer(request):
+        requests.append(request)
+        return 200, {"id": 1, "status": 1}
+
+    monkeypatch.setattr(server, "answer", answer)
+    return requests
+
+
+def priority_of(request):
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    if "x-priority" in headers:
+        return headers["x-priority"]
+    try:
+        return json.loads(request.body).get("priority")
+    except ValueError:
+        return dict(parse_qsl(request.body.decode())).get("priority")
+
+
+@pytest.mark.parametrize(
+    ("scheme", "rest", "priorities"),
+    [
+        ("ntfy", "farm", [None, "high", "max"]),
+        ("ntfy", "farm?priority=low", ["low"] * 3),
+        ("gotify", "AbCdEfGhIjKlMnO", [5, 8, 10]),
+        ("gotify", "AbCdEfGhIjKlMnO?priority=high", [8, 8, 8]),
+        ("json", "notify/farm", [None] * 3),
+    ],
+)
+def test_a_service_that_knows_priorities_gets_that_of_the_severity_unless_its_url_has_one(
+    server, asked, scheme, rest, priorities
+):
+    way = services(at(server, scheme, rest))
+    for severity in Severity:
+        assert only(send(way, message=Message("alert", severity, "s", "s", "t"))) == SENT
+    assert [priority_of(request) for request in asked] == priorities
+
+
+def test_pushover_gets_the_priority_too(server, asked, monkeypatch):
+    from apprise.plugins.pushover import NotifyPushover
+
+    monkeypatch.setattr(NotifyPushover, "notify_url", f"{server.url}/1/messages.json")
+    way = services(f"pover://{'u' * 30}@{'t' * 30}")
+    for severity in Severity:
+        assert only(send(way, message=Message("alert", severity, "s", "s", "t"))) == SENT
+    assert [priority_of(request) for request in asked] == ["0", "0", "1"]
+
+
+def test_each_url_gets_the_severities_that_stand_before_it(server):
+    text = (
+        "[notifications]\nservices =\n"
+        f"  {json_url(server, 'notify/all')}\n  critical {json_url(server, 'notify/alarm')}\n"
+        f"  Info, warning: {json_url(server, 'notify/news')}\n"
+    )
+    settings = loader.from_text(text, Path("/c")).notifications
+    way = ServicesChannel(settings.services, 5)
+    for severity in Severity:
+        send(way, *way.recipients(severity), message=Message("alert", severity, "s", "s", "t"))
+    told = [(note["path"].removeprefix("/notify/"), note["type"]) for note in server.notifications]
+    assert sorted(told) == [
+        ("alarm", "failure"), ("all", "failure"), ("all", "info"), ("all", "warning"), ("news", "info"),
+        ("news", "warning"),
+    ]  # fmt: skip
+    assert len(way.recipients()) == 3
 
 
 def test_what_apprise_does_not_understand_is_refused_with_the_remedy(server):

@@ -11,7 +11,7 @@ import pytest
 
 from plotfarm.base.condition import Severity
 from plotfarm.base.config.sections import Config, Email, Notifications, Pushbullet, Sms
-from plotfarm.base.secret import Secret
+from plotfarm.base.secret import Secret, SecretUrl
 from plotfarm.notify import bugs
 from plotfarm.notify.channels import Result, configured_channels
 from plotfarm.notify.channels.sms import SmsChannel
@@ -80,7 +80,7 @@ def config(mail, web, timeout_seconds=5.0):
     return Config(
         path=Path("/etc/plot_manager/plot_manager_config"),
         notifications=Notifications(
-            email=True, sms=True, pb=True, services=(Secret(service), Secret("discord://" + URL_PATH)),
+            email=True, sms=True, pb=True, services=(SecretUrl(service), SecretUrl("discord://" + URL_PATH)),
             timeout_seconds=timeout_seconds, sentry_dsn=Secret(f"http://key@{web.address}:{web.port}/1"),
         ),
         email=Email(

@@ -183,11 +183,11 @@ def test_a_running_arrival_finishes_and_keeps_the_plot_drive_until_then(nas, cap
         "plot-k32-a.plot. drive_manager.py chooses another plot drive once that plot is there.\n"
     )
     assert lock.held
-    explained = json.loads(nas.run("--explain", "--json").stdout)
-    assert explained["chosen"] == front and explained["arriving"]
+    explained = json.loads(nas.run("--explain", "--json").stdout)["data"]
+    assert explained["chosen_mountpoint"] == front and explained["arriving"]
     assert {one["mountpoint"]: one["usable"] for one in explained["drives"]}[front] is False
     lock.release()
-    assert json.loads(nas.run("--explain", "--json").stdout)["chosen"] == str(nas.drives[0])
+    assert json.loads(nas.run("--explain", "--json").stdout)["data"]["chosen_mountpoint"] == str(nas.drives[0])
 
 
 def test_what_people_wrote_into_the_file_stays(nas, capsys):
@@ -326,12 +326,16 @@ def test_a_change_waits_for_another_one(nas):
 
 
 def wait_until_they_wait(processes, lock: Lock) -> None:
-    inode, deadline = f":{os.fstat(lock.fileno()).st_ino} ", time.monotonic() + 30
-    waiting: set[int] = set()
-    while waiting != {process.pid for process in processes}:
+    """Until each of them has the lock's file open: it does not hold it, so it asks for it again and again."""
+    deadline = time.monotonic() + 15  # less than they wait for
+    while not all(has_open(process.pid, lock.path) for process in processes):
         assert time.monotonic() < deadline
-        lines = Path("/proc/locks").read_text().splitlines()
-        waiting = {int(line.split()[5]) for line in lines if "->" in line and inode in line}
+        time.sleep(0.01)
+
+
+def has_open(pid: int, path: Path) -> bool:
+    descriptors = Path(f"/proc/{pid}/fd")
+    return any(os.path.realpath(descriptors / name) == str(path) for name in os.listdir(descriptors))
 
 
 @pytest.mark.root
@@ -340,7 +344,7 @@ def test_what_root_writes_belongs_to_the_user_of_the_state_directory(nas):
     os.chown(nas.state, 12345, 23456)
     assert take_offline(nas.config, "drive1") == 0
     status = nas.file.stat()
-    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (12345, 23456, 0o644)
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (12345, 23456, 0o600)
 
 
 @pytest.mark.root

@@ -430,9 +430,9 @@ def test_the_scripts_from_one_end_to_the_other(nas):
     assert nas.run().returncode == 0
     assert f"current_plotting_drive = {nas.places[0]}\n" in nas.path.read_text()
     nas.quarantine(1)
-    explained = json.loads(nas.run("--explain", "--json").stdout)
+    explained = json.loads(nas.run("--explain", "--json").stdout)["data"]
     first, second = explained["drives"]
-    assert explained["chosen"] == str(nas.places[1])
+    assert explained["chosen_mountpoint"] == str(nas.places[1])
     assert (first["usable"], first["quarantine"]["error"], second["usable"]) == (False, "Input/output error", True)
     assert "Input/output error on fsync while a.plot was written" in nas.run("--explain").stdout
 
@@ -446,7 +446,7 @@ def test_the_scripts_from_one_end_to_the_other(nas):
     assert done.stdout == f"drive1 ({nas.places[0]}) is no longer in quarantine: plots may go there.\n"
     assert nas.run().returncode == 0
     assert nas.alerts() == []
-    assert json.loads(nas.run("--explain", "--json").stdout)["drives"][0]["usable"] is True
+    assert json.loads(nas.run("--explain", "--json").stdout)["data"]["drives"][0]["usable"] is True
 
 
 def test_online_lifts_what_keeps_plots_away_and_leaves_the_other_drive_alone(nas, capsys):

@@ -83,7 +83,7 @@ def test_every_report_is_json_too_whatever_there_is(farm, arguments, drives):
     farm.nas.change({"drives.directories": ", ".join(map(str, farm.drives[:drives]))})
     done = farm.drive_manager(*arguments, "--json")
     assert done.returncode == 0, done
-    assert json.loads(done.stdout)["server"] == "nas01"
+    assert json.loads(done.stdout)["host"] == "nas01"
 
 
 def test_the_rows_of_the_plot_report_stand_in_their_order(farm):
@@ -166,7 +166,7 @@ def test_a_harvester_that_ended_is_not_farming_until_it_writes_again(farm):
     farm.drive_manager()
     for rows in (values(farm), report(farm, "-dr").splitlines()):
         assert any(f"not farming since {ended:%Y-%m-%d %H:%M}" in row for row in rows)
-    document = json.loads(report(farm, "-pr", "--json"))
+    document = json.loads(report(farm, "-pr", "--json"))["data"]
     assert (document["chia_plots"], document["chia_bytes"], document["chia_source"]) == (None, None, "log")
     assert document["chia_said"] is not None
     log.unlink()  # rotated away: it is remembered all the same
@@ -185,7 +185,7 @@ def test_the_temperatures_of_all_drives_stand_in_natural_order_with_their_serial
     smartctl = farm.give_smart()
     lines = [line for line in report(farm, "-ct").splitlines() if "ZHZ" in line]
     assert [line.split()[1] for line in lines] == ["ZHZ00001", "ZHZ00002", "ZHZ00003"]
-    facts = json.loads(report(farm, "-ct", "--json"))
+    facts = json.loads(report(farm, "-ct", "--json"))["data"]
     assert [drive["celsius"] for drive in facts["drives"]] == [31, 32, 33]
     assert len(smartctl.calls()) == 6
 
@@ -203,13 +203,13 @@ def test_a_drive_whose_smart_data_cannot_be_read_costs_only_its_own_row(farm):
 def test_the_daily_numbers_count_arrivals_once_however_often_they_are_taken(farm):
     arrived(farm, hours_ago=2, plots=4)
     put_plots(farm.drives[0], 4)
-    first = json.loads(report(farm, "-ud", "--json"))
-    again = json.loads(report(farm, "-ud", "--json"))
+    first = json.loads(report(farm, "-ud", "--json"))["data"]
+    again = json.loads(report(farm, "-ud", "--json"))["data"]
     assert (first["plots"], first["plots_last_24_hours"]) == (4, 4)
     assert (again["plots"], again["plots_last_24_hours"], again["plots_since_last_reading"]) == (4, 4, 0)
     for plot in list(farm.drives[0].glob("*.plot")):  # old plots make room for new ones
         plot.unlink()
-    assert json.loads(report(farm, "-ud", "--json"))["plots_last_24_hours"] == 4
+    assert json.loads(report(farm, "-ud", "--json"))["data"]["plots_last_24_hours"] == 4
     assert "current_total_plots_midnight = 0" in farm.nas.config.read_text()
     assert "current_total_plots_daily = 4" in farm.nas.config.read_text()
 

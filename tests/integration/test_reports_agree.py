@@ -59,15 +59,15 @@ def test_why_no_drive_can_take_a_plot(farm: Farm, reason: Reason) -> None:
     expected = f"3 {reason.label}, 2 failing"
     assert f"No drive can take a plot: {expected}" in alert
     assert f"no drive can take a plot ({expected})" in farm.drive_manager().stderr
-    explained = json.loads(farm.drive_manager("--explain", "--json").stdout)["drives"]
+    explained = json.loads(farm.drive_manager("--explain", "--json").stdout)["data"]["drives"]
     assert Counter(each["reason"] for each in explained) == {reason.value: 3, Reason.FAILING.value: 2}
     for report in ("-pr", "-dr"):
-        facts = json.loads(farm.drive_manager(report, "--json").stdout)
+        facts = json.loads(farm.drive_manager(report, "--json").stdout)["data"]
         assert (facts["room_plots"], facts["room_plots_why"]) == (0, f"no drive can take a plot: {expected}")
-        assert [(each["reason"], each["why"]) for each in facts["plot_drives"]] == [
+        assert [(each["reason"], each["why"]) for each in facts["drives"]] == [
             (each["reason"], each["why"]) for each in explained
         ]
-        (standing,) = (each["text"] for each in facts["standing"] if each["kind"] == "no_drive")
+        (standing,) = (each["text"] for each in facts["alerts"] if each["kind"] == "no_drive")
         assert standing == f"No drive can take a plot: {expected}"
     text = farm.drive_manager("--explain").stdout
     assert text.count("too small: it has" if reason is Reason.TOO_SMALL else "full: 0 B are left for plots") == 3
@@ -77,21 +77,21 @@ def test_a_report_says_nothing_that_is_over_since_the_last_run(farm: Farm) -> No
     farm.nas.change({"drives.minimum_free": f"{minimum_free(farm.drives[0], Reason.FULL)} B"})
     (farm.drives[0] / MARKER).unlink()
     farm.drive_manager()
-    before = json.loads(farm.drive_manager("-pr", "--json").stdout)
-    assert (before["room_plots"], [each["kind"] for each in before["standing"]]) == (0, ["missing", "no_drive"])
+    before = json.loads(farm.drive_manager("-pr", "--json").stdout)["data"]
+    assert (before["room_plots"], [each["kind"] for each in before["alerts"]]) == (0, ["missing", "no_drive"])
     farm.nas.change({"drives.minimum_free": "0 B"})
     (farm.drives[0] / MARKER).touch()
-    facts = json.loads(farm.drive_manager("-pr", "--json").stdout)
+    facts = json.loads(farm.drive_manager("-pr", "--json").stdout)["data"]
     assert facts["room_plots"] > 0
-    assert facts["standing"] == []
+    assert facts["alerts"] == []
 
 
 def test_room_that_drives_share_counts_once(farm: Farm) -> None:
-    facts = json.loads(farm.drive_manager("--explain", "--json").stdout)
+    facts = json.loads(farm.drive_manager("--explain", "--json").stdout)["data"]
     (rooms,) = {each["room_plots"] for each in facts["drives"]}
     assert rooms > 0
     # Others use the file system meanwhile.
     said = re.search(r"Room for (\d+) plots? of", farm.drive_manager("--explain").stdout)
     assert said is not None
     assert 0.5 * rooms < int(said[1]) < 1.5 * rooms
-    assert 0.5 * rooms < json.loads(farm.drive_manager("-pr", "--json").stdout)["room_plots"] < 1.5 * rooms
+    assert 0.5 * rooms < json.loads(farm.drive_manager("-pr", "--json").stdout)["data"]["room_plots"] < 1.5 * rooms

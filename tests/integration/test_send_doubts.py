@@ -38,6 +38,8 @@ from tests.integration.played_nas import (
     have,
 )
 
+SECOND = 10**9
+
 # ---- A NAS that lies ----
 
 
@@ -152,6 +154,23 @@ def test_equal_times_are_suspect_enough(scene: Scene) -> None:
         assert isinstance(outcome, Delivered)
         assert outcome.removal is Removal.SUSPECT
         expect_untouched(plotter)
+
+
+@pytest.mark.parametrize("unit", [100, SECOND, 2 * SECOND])
+def test_a_time_that_may_be_the_same_one_rounded_is_suspect_enough(scene: Scene, unit: int) -> None:
+    """The NAS sees its file through sshfs, say, which knows whole seconds, and remembers them for a while."""
+
+    def play(nas: Nas) -> None:
+        have(nas)
+        nas.recheck(lambda: old - old % unit)
+
+    with scene(play) as (plotter, _):
+        old = OLD + SECOND + 123_456_789
+        os.utime(plotter.plot, ns=(old, old))
+        outcome = plotter.deliver()
+        assert isinstance(outcome, Delivered)
+        assert outcome.removal is Removal.SUSPECT
+        assert plotter.plot.read_bytes() == CONTENT
 
 
 def test_an_answer_to_an_older_question_is_not_believed(scene: Scene) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
+import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -14,8 +18,9 @@ import pytest
 
 from plotfarm.base.errors import NasUnavailable
 from plotfarm.base.last_output import KEPT_BYTES, LastOutput
-from plotfarm.base.ssh import Connection
+from plotfarm.base.ssh import Connection, remove_leftovers
 from plotfarm.base.ssh_options import effective_options, resolved_host
+from testbed.plots import CHECKOUT
 from testbed.sshd import PrivateSshd
 
 EVERYTHING_ALLOWED = """
@@ -246,3 +251,95 @@ def test_a_configuration_that_ssh_does_not_accept(tmp_path: Path) -> None:
 
 def test_effective_options_are_known() -> None:
     assert effective_options("nas1", ("-F", "/dev/null"))["batchmode"] == "no"
+
+
+# ---- What sshd drops --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def full_sshd(tmp_path: Path) -> Iterator[PrivateSshd]:
+    """One that lets in nobody else while anybody is there who has not logged in: sshd_config(5), MaxStartups."""
+    full = PrivateSshd(tmp_path / "full")
+    full.max_startups = "1:100:1"
+    with full:
+        yield full
+
+
+@contextlib.contextmanager
+def nobody_logs_in(sshd: PrivateSshd) -> Iterator[socket.socket]:
+    """Hold the only place for those who have not logged in."""
+    with socket.create_connection((sshd.address, sshd.port)) as stranger:
+        assert stranger.recv(4) == b"SSH-"
+        yield stranger
+
+
+def test_a_handshake_that_sshd_drops_is_tried_again(full_sshd: PrivateSshd, tmp_path: Path) -> None:
+    with nobody_logs_in(full_sshd) as stranger:
+        connection = Connection(full_sshd.address, full_sshd.client_options(), 20, tmp_path)
+        connection.begin()
+        select.select([connection], [], [], 20)
+        assert not connection.went_up()
+        assert connection.is_pausing
+        assert connection.wake_at < connection.begun + 20
+        stranger.close()
+    while not connection.went_up():
+        watched = [] if connection.is_pausing else [connection]
+        select.select(watched, [], [], max(0.0, connection.wake_at - time.monotonic()))
+    assert connection.run(["echo", "there"], 10) == "there"
+    connection.close()
+
+
+def test_one_that_is_always_dropped_fails_within_the_limit(full_sshd: PrivateSshd, tmp_path: Path) -> None:
+    started = time.monotonic()
+    with nobody_logs_in(full_sshd), pytest.raises(NasUnavailable, match="kex_exchange_identification"):
+        Connection(full_sshd.address, full_sshd.client_options(), 2, tmp_path).open()
+    assert time.monotonic() - started < 8, "the limit, and what ssh may take besides"
+
+
+# ---- What a run that is killed leaves ---------------------------------------------------------------
+
+HOLDER = """
+import sys
+from pathlib import Path
+from plotfarm.base.ssh import Connection
+connection = Connection("nowhere.invalid", [], 1, Path(sys.argv[1]))
+print(connection._directory, flush=True)
+sys.stdin.read()
+"""
+
+
+def holding(runtime: Path) -> tuple[subprocess.Popen[str], Path]:
+    """Start a run that has the directory of a connection in its hands; returns that too."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(runtime)], cwd=CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    return process, Path(process.stdout.readline().strip())
+
+
+@pytest.mark.parametrize("depth", [0, 3])
+def test_what_a_killed_run_leaves_is_removed_wherever_it_lies(tmp_path: Path, depth: int) -> None:
+    """A socket's path has to be short, so it may lie far from the other files of the suite."""
+    runtime = tmp_path.joinpath(*["a" * 40] * depth)
+    runtime.mkdir(parents=True, exist_ok=True)
+    process, directory = holding(runtime)
+    (directory / "s").touch()
+    process.kill()
+    process.communicate()
+    remove_leftovers(runtime)
+    assert not directory.exists()
+
+
+def test_what_lives_or_is_somebody_elses_is_not_removed(tmp_path: Path) -> None:
+    """Agents keep their sockets in /tmp/ssh-*, and a [testing] run goes on beside the real one."""
+    agent = tmp_path / "ssh-XXXXabcdef" / "agent.1234"
+    agent.parent.mkdir()
+    agent.touch()
+    process, directory = holding(tmp_path)
+    (directory / "s").touch()
+    remove_leftovers(tmp_path)
+    assert (directory / "s").exists()
+    assert agent.exists()
+    process.kill()
+    process.communicate()

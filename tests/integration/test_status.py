@@ -36,22 +36,22 @@ def stream(**more: object) -> dict[str, object]:
 
 def test_nothing_is_on_its_way(farm: Farm) -> None:
     assert "no plot is on its way, and none ever was" in farm.plot_manager("--status").stdout
-    facts = json.loads(farm.drive_manager("--status", "--json").stdout)
-    assert (facts["running"], facts["last"], facts["waiting"], facts["drives"]) == ([], [], None, {})
+    facts = json.loads(farm.drive_manager("--status", "--json").stdout)["data"]
+    assert (facts["running"], facts["last"], facts["waiting_plots"], facts["drives"]) == ([], [], None, [])
 
 
 def test_what_is_on_its_way_from_a_plotter(farm: Farm) -> None:
     with Lock(farm.plotter.locks / "plot_manager.lock") as lock:
         lock.update(streams=[stream()], waiting=3, waiting_bytes=3 * 2**30)
         shown = farm.plot_manager("--status").stdout
-        facts = json.loads(farm.plot_manager("--status", "--json").stdout)
+        facts = json.loads(farm.plot_manager("--status", "--json").stdout)["data"]
     assert " 60 %" in shown
     assert "nas1:drive7 by 10.0.1.5" in shown
-    assert "50 B/s, 8.0 s left (went on at 100 B)" in shown
+    assert "8.0 s left, 1000 B, 50 B/s (went on at 100 B)" in shown
     assert "3 plots wait, 3.0 GiB" in shown
     assert facts["running"][0]["bytes_per_second"] == pytest.approx(50)
     assert facts["running"][0]["plot"] == NAME
-    assert facts["waiting"] == 3
+    assert facts["waiting_plots"] == 3
     assert "no plot is on its way" in farm.plot_manager("--status").stdout  # the lock is free again
 
 
@@ -72,7 +72,7 @@ def test_a_lock_that_holds_nonsense(farm: Farm, content: dict[str, object]) -> N
     with Lock(farm.plotter.locks / "plot_manager.lock") as lock:
         lock.update(**content)
         run = farm.plot_manager("--status")
-        json.loads(farm.plot_manager("--status", "--json").stdout)
+        json.loads(farm.plot_manager("--status", "--json").stdout)["data"]
     assert (run.returncode, run.stderr) == (0, "")
     assert "\x1b" not in run.stdout
     assert "\nnext" not in run.stdout
@@ -138,9 +138,9 @@ def test_the_last_ones_and_how_fast_drives_are(farm: Farm) -> None:
     assert "it broke" in shown
     assert "\x1b" not in shown
     assert f"{farm.drives[0]}  190.7 MiB/s (6)\n" in shown
-    facts = json.loads(farm.drive_manager("--status", "--json").stdout)
-    assert facts["last"][0]["result"].startswith("it broke")
-    assert facts["drives"][str(farm.drives[1])]["bytes_per_second"] == 5e7
+    facts = json.loads(farm.drive_manager("--status", "--json").stdout)["data"]
+    assert facts["last"][0]["reason"].startswith("it broke")
+    assert {one["mountpoint"]: one["arrival_bytes_per_second"] for one in facts["drives"]}[str(farm.drives[1])] == 5e7
 
 
 def test_watching_takes_the_speed_from_two_looks() -> None:
@@ -149,7 +149,7 @@ def test_watching_takes_the_speed_from_two_looks() -> None:
 
     later = with_speeds_since(look(100, 200), look(102, 600))
     assert later.running[0].bytes_per_second == 200
-    assert "200 B/s, 2.0 s left" in as_text(later)
+    assert "2.0 s left, 1000 B, 200 B/s" in as_text(later)
 
 
 def test_wrong_uses_have_a_remedy(farm: Farm) -> None:

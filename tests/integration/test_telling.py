@@ -12,13 +12,14 @@ import pytest
 from notify_host import CHECKOUT, FARMER, BlockingMailServer, Host, message
 
 from plotfarm.base import memory_trouble
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.database import SCHEMA_VERSION, Database
 from plotfarm.base.locks import Lock
 from plotfarm.base.memory_trouble import Trouble
 from plotfarm.drives.model import MARKER
 from plotfarm.jobs import after_run
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.checks import check
 from plotfarm.notify.outbox import Outbox
 
 MINUTE = 60.0
@@ -54,11 +55,12 @@ def teller(host, database):
 
 
 def missing(number, severity=Severity.CRITICAL):
-    return Condition("missing", f"uuid:{number}", severity, {"drive": f"drive{number}", "plots": 100, "serial": "Z1"})
+    facts = {"drive": f"drive{number}", "plots": 100, "serial": "Z1"}
+    return Condition(AlertKind.MISSING, f"uuid:{number}", severity, facts)
 
 
 def hot(number):
-    return Condition("hot", f"uuid:{number}", Severity.WARNING, {"drive": f"drive{number}", "celsius": 55})
+    return Condition(AlertKind.HOT, f"uuid:{number}", Severity.WARNING, {"drive": f"drive{number}", "celsius": 55})
 
 
 def arrived(host, server, count=1):
@@ -73,20 +75,20 @@ def arrived(host, server, count=1):
 
 
 def test_sixteen_drives_that_are_gone_are_one_message(teller, host, database):
-    teller.see([missing(number) for number in range(16)], ["missing"])
+    teller.see([missing(number) for number in range(16)], Look.PRESENCE)
     [(subject, channel, recipient, result)] = host.fates()
     assert "16 plot drives disappeared" in subject
     assert (channel, recipient, result) == ("email", FARMER, "waiting")
     [(text, severity)] = database.rows("SELECT text, severity FROM messages")
     assert all(f"drive{number} " in text for number in range(16))
     assert severity == "critical"
-    teller.see([], ["missing"])
+    teller.see([], Look.PRESENCE)
     assert len(host.fates()) == 2
     assert database.rows("SELECT severity FROM messages ORDER BY id DESC LIMIT 1") == [("info",)]
 
 
 def test_each_kind_has_a_message_of_its_own(teller, host):
-    teller.see([missing(1), hot(2), missing(3)], ["missing", "hot"])
+    teller.evaluate([check(Look.PRESENCE, [missing(1), missing(3)]), check(Look.HEALTH, [hot(2)])])
     assert len(host.fates()) == 2
     assert sorted("hot" in subject for subject, *_ in host.fates()) == [False, True]
 
@@ -95,7 +97,7 @@ def test_a_condition_is_told_once_over_many_runs_and_once_more_when_it_is_over(h
     caplog.set_level(logging.INFO)
     for present in ([], [missing(6)], [missing(6)], [missing(6)], [], []):
         database = Database(host.state)
-        Teller(host.config, database).see(present, ["missing", "hot"])
+        Teller(host.config, database).see(present, Look.PRESENCE)
         database.close()
     assert len(host.fates()) == 2
     assert caplog.text.count("drive6 disappeared") == 1
@@ -103,8 +105,8 @@ def test_a_condition_is_told_once_over_many_runs_and_once_more_when_it_is_over(h
 
 
 def test_what_is_told_can_be_asked_for(teller):
-    patient = Condition("missing", "uuid:7", Severity.CRITICAL, {"drive": "drive7"}, patience_seconds=120)
-    teller.see([missing(6), patient], ["missing"])
+    patient = Condition(AlertKind.MISSING, "uuid:7", Severity.CRITICAL, {"drive": "drive7"}, patience_seconds=120)
+    teller.see([missing(6), patient], Look.PRESENCE)
     assert teller.told() == {("missing", "uuid:6"): missing(6)}
 
 
@@ -113,7 +115,7 @@ def test_with_alerting_off_nothing_is_sent_and_all_is_logged_once(host, database
     caplog.set_level(logging.INFO)
     teller = Teller(host.config, database)
     for present in ([missing(6)], [missing(6)], [], []):
-        teller.see(present, ["missing"])
+        teller.see(present, Look.PRESENCE)
     assert host.fates() == []
     assert caplog.text.count("drive6 disappeared") == 1
     assert caplog.text.count("drive6 is back") == 1
@@ -131,17 +133,17 @@ def test_telling_says_for_how_many_it_is_and_leaves_out_what_is_switched_off(hos
 
 def test_a_way_that_is_not_set_up_is_said_and_keeps_nobody_from_being_told(host, database, caplog):
     host.write(notifications={"sms": "True"})
-    Teller(host.config, database).see([missing(6)], ["missing"])
+    Teller(host.config, database).see([missing(6)], Look.PRESENCE)
     assert "No messages by sms: " in caplog.text
     assert [fate[1] for fate in host.fates()] == ["email"]
 
 
 def test_any_bytes_in_the_facts_are_told(teller, host):
     odd = b"dri\xffve\n6\x1b[2J".decode("utf-8", "surrogateescape")
-    teller.see([Condition("missing", odd, Severity.CRITICAL, {"drive": odd})], ["missing"])
+    teller.see([Condition(AlertKind.MISSING, odd, Severity.CRITICAL, {"drive": odd})], Look.PRESENCE)
     [(subject, *_)] = host.fates()
     assert subject.isprintable()
-    teller.see([], ["missing"])
+    teller.see([], Look.PRESENCE)
     assert len(host.fates()) == 2
 
 
@@ -154,11 +156,11 @@ def test_who_was_overtaken_between_looking_and_writing_tells_nothing_a_second_ti
 
     def overtaken(self, changes):
         if self is teller:
-            other.see([missing(6)], ["missing"])
+            other.see([missing(6)], Look.PRESENCE)
         return real(self, changes)
 
     monkeypatch.setattr(Teller, "_in_words", overtaken)
-    teller.see([missing(6), missing(7)], ["missing"])
+    teller.see([missing(6), missing(7)], Look.PRESENCE)
     first, second = (subject for subject, *_ in host.fates())
     assert "drive6 disappeared" in first
     assert "drive7 disappeared" in second
@@ -167,7 +169,7 @@ def test_who_was_overtaken_between_looking_and_writing_tells_nothing_a_second_ti
 SEER = """
 import sys
 from pathlib import Path
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.loader import load
 from plotfarm.base.database import Database
 from plotfarm.drives.model import MARKER
@@ -180,8 +182,8 @@ teller = Teller(config, Database(config.paths.state))
 print("ready", flush=True)
 sys.stdin.readline()
 for number in range(10):
-    found = [Condition("missing", f"uuid:{number}", Severity.CRITICAL, {"drive": f"drive{number}"})]
-    teller.evaluate([check(["missing"], found, about=[f"uuid:{number}"])])
+    found = [Condition(AlertKind.MISSING, f"uuid:{number}", Severity.CRITICAL, {"drive": f"drive{number}"})]
+    teller.evaluate([check(Look.PRESENCE, found, about=[f"uuid:{number}"])])
 """
 
 
@@ -203,10 +205,10 @@ def test_what_could_not_be_put_into_the_outbox_does_not_count_as_told(host, tell
     monkeypatch.setattr(time, "time", lambda: FULL_HOUR + 90)
     with monkeypatch.context() as full:
         full.setattr(Outbox, "put", lambda *_: False)
-        teller.see([missing(6)], ["missing"])
+        teller.see([missing(6)], Look.PRESENCE)
     assert teller.told() == {}
     again = Teller(host.config, database)
-    again.see([missing(6)], ["missing"])
+    again.see([missing(6)], Look.PRESENCE)
     assert set(again.told()) == {("missing", "uuid:6")}
     assert len(host.fates()) == 1
 
@@ -226,7 +228,7 @@ def minutes_with_mail(host, mail, database):
         before = len(mail.received)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "time", lambda minute=minute: FULL_HOUR + minute * MINUTE + 7)
-            Teller(host.config, database or Database(host.state)).see([missing(6)], ["missing"])
+            Teller(host.config, database or Database(host.state)).see([missing(6)], Look.PRESENCE)
         minutes += [minute] * (len(mail.received) - before)
     return minutes
 
@@ -247,7 +249,7 @@ def test_without_memory_no_other_process_is_waited_for(host, mail, monkeypatch):
     without_state(host)
     monkeypatch.setattr(time, "time", lambda: FULL_HOUR + 7)
     with Lock(host.locks / "outbox.lock"):
-        Teller(host.config, Database(host.state)).see([missing(6)], ["missing"])
+        Teller(host.config, Database(host.state)).see([missing(6)], Look.PRESENCE)
     assert len(mail.received) == 1
 
 
@@ -255,7 +257,7 @@ def test_without_memory_and_with_alerting_off_nothing_is_sent_and_nothing_fails(
     without_state(host)
     host.write(notifications={"alerting": "False"})
     monkeypatch.setattr(time, "time", lambda: FULL_HOUR + 7)
-    Teller(host.config, Database(host.state)).see([missing(6)], ["missing"])
+    Teller(host.config, Database(host.state)).see([missing(6)], Look.PRESENCE)
     assert mail.received == []
 
 
@@ -476,7 +478,7 @@ def test_a_report_that_a_person_asked_for_sends_what_waits_and_tells_nothing_of_
 
 def test_the_same_words_are_not_made_for_nothing(teller, host, monkeypatch):
     """A run in which nothing changes makes no message: templates are slow to import."""
-    teller.see([missing(6)], ["missing"])
+    teller.see([missing(6)], Look.PRESENCE)
     monkeypatch.setattr(Teller, "_in_words", functools.partial(pytest.fail, "nothing has changed"))
-    teller.see([missing(6)], ["missing"])
+    teller.see([missing(6)], Look.PRESENCE)
     assert len(host.fates()) == 1

@@ -39,7 +39,7 @@ def run(host, capsys, **options):
 
 
 def test_a_test_goes_to_everybody_by_each_way(host, mail, web, capsys):
-    host.write(notifications={"info_channels": ""})
+    host.write(notifications={"info_channels": "pb"})
     [label] = next(one for one in configured_channels(host.config)[0] if one.name == "services").recipients()
     status, output, progress = run(host, capsys)
     assert status == 0
@@ -47,6 +47,7 @@ def test_a_test_goes_to_everybody_by_each_way(host, mail, web, capsys):
         f"email     {FARMER}  sent",
         f"email     {PARTNER}  sent",
         f"services  {label}  sent",
+        "Note: nobody gets messages of severity info: see info_channels and services.",
     ]
     assert progress.splitlines() == ["email: sending to 2 ...", "services: sending to 1 ..."]
     [received] = mail.received
@@ -54,6 +55,14 @@ def test_a_test_goes_to_everybody_by_each_way(host, mail, web, capsys):
     assert "nas" in received.mail["Subject"]
     assert len(web.notifications) == 1
     assert "sesame-open" not in output + progress
+
+
+def test_a_severity_that_nobody_gets_is_said(host, mail, web, capsys):
+    host.write(
+        notifications={"info_channels": "services", "services": f"critical json://{web.address}:{web.port}/notify"}
+    )
+    _, output, _ = run(host, capsys)
+    assert output.splitlines()[-1] == "Note: nobody gets messages of severity info: see info_channels and services."
 
 
 def test_one_that_is_refused_is_said_with_the_reason_and_costs_no_other(host, mail, web, capsys):
@@ -115,7 +124,7 @@ def test_the_same_as_json(host, mail, capsys):
     host.write(notifications={"sms": "True"})
     status, output, progress = run(host, capsys, as_json=True)
     assert (status, progress) == (1, "")
-    facts = json.loads(output)
+    facts = json.loads(output)["data"]
     assert facts["alerting"] is True
     assert [(one["channel"], one["recipient"], one["result"]) for one in facts["tests"]] == [
         ("sms", None, "refused"), ("email", FARMER, "sent"), ("email", PARTNER, "refused"),
@@ -127,7 +136,7 @@ def test_by_the_script_itself(host, mail):
     process = host.start("drive_manager.py", "--test_notifications", "--json")
     output = process.communicate(timeout=60)[0]
     assert process.returncode == 0
-    facts = json.loads(output)
+    facts = json.loads(output)["data"]
     assert {one["result"] for one in facts["tests"]} == {"sent"}
     assert len(mail.received) == 1
     assert host.fates() == [], "a test is sent at once: nothing waits for a second try"

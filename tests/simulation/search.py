@@ -68,13 +68,18 @@ def simulate(
     traces: bool = False,
     known: set[Any] | None = None,
     schedule: random.Random | None = None,
+    checked_steps: int = 0,
 ) -> Found:
-    """Run a farm with these faults until all is settled, and look at what is left."""
+    """Run a farm with these faults until all is settled, and look at what is left.
+
+    `checked_steps`: so many steps another run has had in common with this one, and was looked at after each.
+    """
     found = Found()
     plan: dict[int, list[Any]] = {}
     for step, number in points:
         plan.setdefault(step, []).append(_where_it_applies(FAULTS[number]) if schedule else FAULTS[number].apply)
     sim = Simulation(setup, plan, schedule)
+    sim.checked_steps = checked_steps
     last = max(plan, default=-1)
     if records:
         sim.watch = Recorder(found, last, 1 if not points else 2)
@@ -163,11 +168,16 @@ class Tally:
         self.failures += other.failures
 
     def run(self, place: int, points: Points, known: set[Any] | None = None) -> None:
-        """Run one farm with these faults."""
+        """Run one farm with these faults; what happens before the last of them was seen in another run."""
         self.runs += 1
-        found = simulate(SETUPS[place], points, known=known)
+        found = simulate(SETUPS[place], points, known=known, checked_steps=points[-1][0])
+        self.judge(place, points, found)
+
+    def judge(self, place: int, points: Points, found: Found) -> Found:
+        """Note what such a run broke."""
         if found.violation is not None:
             self.failures.append(Failure(place, points, str(found.violation), found.steps))
+        return found
 
 
 def search_singles(place: int) -> Tally:
@@ -175,9 +185,7 @@ def search_singles(place: int) -> Tally:
     tally = Tally()
     known: set[Any] = set()
     with watched(tally.entered):
-        base = simulate(SETUPS[place], records=True)
-        if base.violation is not None:
-            tally.failures.append(Failure(place, (), str(base.violation), base.steps))
+        base = tally.judge(place, (), simulate(SETUPS[place], records=True))
         tally.possible.update(base.pairs)
         tally.pairs.update(base.pairs)
         for point in base.points:
@@ -196,7 +204,7 @@ def search_after_a_fault(place: int) -> Tally:
         for point, pair in zip(base.points, base.pairs, strict=True):
             first.setdefault(pair, point)
         for point in first.values():
-            found = simulate(SETUPS[place], (point,), records=True)
+            found = tally.judge(place, (point,), simulate(SETUPS[place], (point,), records=True))
             tally.possible.update(found.pairs)
             for second, pair in zip(found.points, found.pairs, strict=True):
                 if pair not in seen:
@@ -219,11 +227,11 @@ def search_at_random(seed: int, seconds: float, faults: int = 2, places: Sequenc
             bases[place] = simulate(SETUPS[place], records=True).points
         points: Points = (chooser.choice(bases[place]),)
         while len(points) < faults - 1:
-            further = simulate(SETUPS[place], points, records=True).points
+            further = tally.judge(place, points, simulate(SETUPS[place], points, records=True)).points
             if not further:
                 break
             points = (*points, chooser.choice(further))
-        last = simulate(SETUPS[place], points, records=True).points
+        last = tally.judge(place, points, simulate(SETUPS[place], points, records=True)).points
         for point in chooser.sample(last, min(40, len(last))):
             tally.run(place, (*points, point), known.setdefault(place, set()))
     return tally
@@ -252,7 +260,7 @@ def search_pairs(place: int, part: int, parts: int, is_plain: Callable[[Fault], 
     base = simulate(SETUPS[place], records=True).points
     plain = [point for point in base if is_plain(FAULTS[point[1]])]
     for point in plain[part::parts]:
-        found = simulate(SETUPS[place], (point,), records=True)
+        found = tally.judge(place, (point,), simulate(SETUPS[place], (point,), records=True))
         for second in found.points:
             if is_plain(FAULTS[second[1]]):
                 tally.run(place, (point, second), known)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,13 @@ ALL_EFFECTS: list[type[e.Effect[Any]]] = [
     if isinstance(each, type) and issubclass(each, e.Effect) and each not in _KINDS_OF_EFFECTS
 ]
 METHODS = {kind: _method(kind) for kind in ALL_EFFECTS}
+
+
+@functools.cache
+def _carried_out_by(part: type[object]) -> list[tuple[type[e.Effect[Any]], str]]:
+    return [(kind, name) for kind, name in METHODS.items() if hasattr(part, name)]
+
+
 UNCHANGING = {
     e.Receive,
     e.Send,
@@ -76,12 +84,11 @@ class Stepping:
         self.trace: list[tuple[int, str, str]] | None = None
         self.actors: list[Actor] = []
         self.worked = False  # a journey was begun in the last run
+        self.checked_steps = 0  # so many are the same as in a run that was looked at after each of them
         self.done: dict[type[e.Effect[Any]], Callable[[Actor, Any], Any]] = {}
         for part in (self.host, self.disk, self.sources):
-            for kind in ALL_EFFECTS:
-                name = METHODS[kind]
-                if hasattr(part, name):
-                    self.done[kind] = getattr(part, name)
+            for kind, name in _carried_out_by(type(part)):
+                self.done[kind] = getattr(part, name)
 
     def go(self) -> None:
         world = self.world
@@ -156,7 +163,7 @@ class Stepping:
         world.run_step += 1
         if not actor.is_done:
             self._carry_out(actor, error)
-        if world.is_changed:
+        if world.is_changed and world.step > self.checked_steps:
             world.is_changed = False
             check(world, self.host)
 

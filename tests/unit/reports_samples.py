@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.reasons import Reason, Why
@@ -64,7 +64,7 @@ def condition(kind, number, severity=Severity.CRITICAL, **facts):
     known = health(number)
     about = drive(number)
     return Condition(
-        kind, about.identity, severity,
+        AlertKind(kind), about.identity, severity,
         {"drive": about.name, "mountpoint": about.mountpoint, "device": about.device, "serial": known.serial,
          "model": known.model, **facts},
     )  # fmt: skip

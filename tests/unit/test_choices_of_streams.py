@@ -1,4 +1,4 @@
-"""Which NAS, whose turn, how fast: decisions on values."""
+"""Whose turn, how fast: decisions on values."""
 
 from __future__ import annotations
 
@@ -12,33 +12,10 @@ from hypothesis import strategies as st
 from plotfarm.base.config.links import parse_links
 from plotfarm.base.state import Transfer, TransferOutcome
 from plotfarm.drives.model import Arrival
+from plotfarm.drives.reservations import arriving_bytes
 from plotfarm.drives.speed import speeds
 from plotfarm.drives.turns import Ticket, next_turns, yields
 from plotfarm.transfer import pace
-from plotfarm.transfer.nas_choice import NasView, next_nas
-
-A = NasView("a", plots=10, streams=2, active=0, limit=4, last_used=5.0)
-B = NasView("b", plots=30, streams=2, active=0, limit=4, last_used=9.0)
-
-
-@pytest.mark.parametrize(("policy", "host"), [("in_order", "a"), ("most_free", "b"), ("round_robin", "a")])
-def test_policies(policy: str, host: str) -> None:
-    assert next_nas([A, B], policy) == host
-
-
-@pytest.mark.parametrize("policy", ["in_order", "most_free", "round_robin"])
-@pytest.mark.parametrize("why_not", [{"plots": 0}, {"active": 4}, {"streams": 0, "active": 1}])
-def test_a_nas_that_cannot_is_passed_over(policy: str, why_not: dict[str, int]) -> None:
-    assert next_nas([replace(A, **why_not), B], policy) == "b"
-    assert next_nas([A, replace(B, **why_not)], policy) == "a"
-    assert next_nas([replace(A, **why_not), replace(B, **why_not)], policy) is None
-
-
-def test_one_stream_waits_for_its_turn_where_all_drives_are_busy() -> None:
-    busy = replace(A, streams=0)
-    assert next_nas([busy], "in_order") == "a"
-    assert next_nas([busy, B], "in_order") == "b"
-    assert next_nas([replace(busy, active=1)], "in_order") is None
 
 
 def test_the_plotter_with_the_fewest_comes_first_then_who_waits_longest() -> None:
@@ -100,6 +77,14 @@ def test_never_more_than_one_yields(arriving: list[tuple[str, int]], waiting: li
     arrivals = [under_way(plotter, since, f"d{number}") for number, (plotter, since) in enumerate(arriving)]
     tickets = [Ticket(str(number), plotter, since) for number, (plotter, since) in enumerate(waiting)]
     assert len(yielding(arrivals, tickets, since=50.0, long_since=20.0)) <= 1
+
+
+def test_what_others_bring_is_counted_while_they_do() -> None:
+    own = under_way("me", 10.0, "d3")
+    abandoned = replace(MANY[0], alive=False)
+    assert arriving_bytes([*MANY, own], "me") == 300
+    assert arriving_bytes([abandoned, own], "me") == 0
+    assert arriving_bytes([*MANY, own], "many") == 100
 
 
 def test_links() -> None:

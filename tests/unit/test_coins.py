@@ -66,7 +66,33 @@ def test_the_log_of_each_version_has_four_coins_and_a_block(path):
     ]  # fmt: skip
     assert sum(isinstance(event, Block) for event in events) == 1
     assert "INFO" in reader.levels
-    assert not form_of(path).names_no_coin
+    assert form_of(path).names_coins
+
+
+@pytest.mark.parametrize("name", ["debug-2.4.4", "debug-2.5.5", "debug-2.7.3", "debug-2.7.5"])
+def test_without_the_version_in_its_lines_a_log_says_the_same(name, tmp_path):
+    """As Chia writes them with log_backcompat."""
+    text = (LOGS / f"{name}.log").read_bytes()
+    version = name.removeprefix("debug-").encode()
+    plain = tmp_path / "debug.log"
+    plain.write_bytes(text.replace(b" " + version + b" ", b" "))
+    assert version not in plain.read_bytes()
+    events = []
+    for path in (LOGS / f"{name}.log", plain):
+        with path.open("rb") as file:
+            events.append(list(Reader().read(file)))
+    assert events[0] == events[1]
+    assert len({event.id for event in events[1] if isinstance(event, CoinState)}) == 4
+    assert (form_of(plain).version, form_of(plain).names_coins) == (None, True)
+
+
+def test_without_the_version_it_shows_only_with_a_coin_that_it_names_none(tmp_path):
+    plain = tmp_path / "debug.log"
+    lines = (LOGS / "debug-2.7.5-info.log").read_bytes().replace(b" 2.7.5 ", b" ").splitlines(keepends=True)
+    plain.write_bytes(b"".join(line for line in lines if b"wallet" not in line))
+    assert form_of(plain).names_coins is None
+    plain.write_bytes(b"".join(lines))
+    assert form_of(plain).names_coins is False
 
 
 def test_there_is_a_sample_of_each_form():
@@ -78,7 +104,7 @@ def test_a_log_of_today_at_the_usual_level_names_no_coin():
     with path.open("rb") as file:
         assert not [event for event in Reader().read(file) if isinstance(event, CoinState)]
     form = form_of(path)
-    assert (form.version, form.names_no_coin) == ((2, 7, 5), True)
+    assert (form.version, form.names_coins) == ((2, 7, 5), False)
 
 
 def test_a_balance_and_a_block_are_read():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,3 +63,19 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path.touch(mode=0)
     with pytest.raises(ConfigurationError, match="may not be read by this user"):
         loader.load(path)
+
+
+@pytest.mark.parametrize(
+    "odd", [b"/nowhere/\xff\x1b[2J\r/x", b"~nobody\xff/x", b"", b"/tmp/\xe2\x80\xa8/c", b"/nowhere/" + b"x" * 5000]
+)
+def test_whatever_the_environment_holds_the_message_is_fit_to_be_shown(odd: bytes) -> None:
+    environment = {b"PATH": b"/usr/bin:/bin", b"LANG": b"\xff", b"A\xff": b"\xfe"}
+    done = subprocess.run(
+        [sys.executable, loader.CHECKOUT / "plot_manager.py", "--dry-run"],
+        env={**environment, b"PLOT_MANAGER_CONFIG": odd or b"/nowhere"},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert all(line.isprintable() for line in done.stderr.decode().splitlines())
+    assert b"plot_manager: " in done.stderr

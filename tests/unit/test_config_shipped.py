@@ -17,9 +17,9 @@ def test_it_says_the_defaults() -> None:
 
 
 def test_it_has_every_section_and_every_key() -> None:
-    texts, mistakes = structure.parse(SHIPPED.read_text())
-    assert mistakes == []
-    assert {name: set(keys) for name, keys in texts.items()} == {
+    found = structure.parse(SHIPPED.read_text())
+    assert found.mistakes == []
+    assert {name: set(keys) for name, keys in found.values.items()} == {
         name: set(keys) for name, keys in loader.schema().items()
     }
 

@@ -14,6 +14,7 @@ from plotfarm.transfer.messages import Capacity
 
 
 class _Plot:
+    name = "plot-k32-test.plot"
     size = 10**11
 
 
@@ -24,7 +25,7 @@ def dispatch(monkeypatch: pytest.MonkeyPatch) -> Dispatch:
     for host, plots in (("boasting", 10**9), ("honest", 3)):
         nas = made.all[host]
         nas.size = _Plot.size
-        nas.answered(Capacity(plots, plots, ""))
+        nas.answered(Capacity(plots, plots, 0, ""))
         monkeypatch.setattr(nas, "idle_stream", lambda: (None, None))
     return made
 

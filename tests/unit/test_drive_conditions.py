@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.config.sections import Smart
 from plotfarm.drives.conditions import (
     growth,
@@ -59,7 +59,7 @@ def test_nothing_is_told_of_a_drive_that_was_never_read_or_is_not_mounted():
 def test_a_hot_disk():
     facts = {**NAMES, "celsius": 52, "highest_celsius": 55, "warning_celsius": 50, "critical_celsius": 60}
     hot = replace(GOOD, celsius=52, highest_celsius=55)
-    assert told(hot) == [Condition("hot", "uuid:6", WARNING, facts)]
+    assert told(hot) == [Condition(AlertKind.HOT, "uuid:6", WARNING, facts)]
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_sleeping_disk_is_not_hot_whatever_it_was_when_it_fell_asleep():
 def test_a_failing_disk():
     facts = {**NAMES, "assessment": "FAIL", "reallocated": 0, "pending": 0, "uncorrectable": None, "crc_errors": 3}
     failing = replace(GOOD, assessment="FAIL", crc_errors=3, uncorrectable=None)
-    assert told(failing) == [Condition("failing", "uuid:6", CRITICAL, facts)]
+    assert told(failing) == [Condition(AlertKind.FAILING, "uuid:6", CRITICAL, facts)]
 
 
 @pytest.mark.parametrize("state", [{"asleep": True}, {"problem": "no SMART: gone"}])
@@ -128,7 +128,7 @@ def test_a_drive_that_was_taken_offline_is_told_of_until_it_is_in_use_again():
         return offline_conditions([DRIVE], {"uuid:6": health}, offlined, told, settings)
 
     offlined, told = ["uuid:6"], [("taken_offline", "uuid:6")]
-    assert found(offlined) == [Condition("taken_offline", "uuid:6", WARNING, {**NAMES, "since": NOW})]
+    assert found(offlined) == [Condition(AlertKind.TAKEN_OFFLINE, "uuid:6", WARNING, {**NAMES, "since": NOW})]
     assert found([]) == []
     assert found([], told) == []
     assert found(offlined, settings=SMART) == []  # by the owner's own hand
@@ -160,7 +160,7 @@ def test_a_drive_that_was_taken_offline_is_told_of_until_it_is_in_use_again():
 )
 def test_a_damaged_or_worn_disk_is_told_of_at_its_first_reading(changes, word, details):
     facts = {**NAMES, "word": word, "details": details}
-    assert told(replace(GOOD, **changes)) == [Condition("damaged", "uuid:6", WARNING, facts)]
+    assert told(replace(GOOD, **changes)) == [Condition(AlertKind.DAMAGED, "uuid:6", WARNING, facts)]
 
 
 @pytest.mark.parametrize("name", ["crc_errors", "command_timeouts"])
@@ -181,7 +181,7 @@ def test_a_damaged_disk_that_cannot_be_read_any_more_has_not_healed():
 def test_a_disk_that_gives_no_verdict_is_not_failing_and_is_told_of_by_the_second_reading():
     facts = {**NAMES, "last_read": NOW}
     said = told(replace(GOOD, assessment=""))
-    assert said == [Condition("unsaid", "uuid:6", WARNING, facts, patience_seconds=15 * 60)]
+    assert said == [Condition(AlertKind.UNSAID, "uuid:6", WARNING, facts, patience_seconds=15 * 60)]
     first = compare({}, said, ("unsaid",), NOW)
     assert not first.raised
     assert compare(first.kept, said, ("unsaid",), NOW + 30 * 60).raised == said
@@ -218,7 +218,7 @@ def readings(**counters):
 def test_counters_that_grew():
     facts = {**NAMES, "pending_from": 0, "pending_to": 16, "crc_errors_from": 7, "crc_errors_to": 8}
     dated = readings(pending=[0, 8, 16], crc_errors=[7, 7, 8])
-    assert told(dated=dated) == [Condition("sectors", "uuid:6", CRITICAL, facts)]
+    assert told(dated=dated) == [Condition(AlertKind.SECTORS, "uuid:6", CRITICAL, facts)]
 
 
 @pytest.mark.parametrize(
@@ -258,7 +258,7 @@ def test_the_counters_of_the_disk_before_are_not_compared():
 def test_a_disk_that_used_to_give_smart_data():
     silent = replace(GOOD, problem="no SMART: no permission", celsius=None)
     facts = {**NAMES, "why": "no SMART: no permission", "last_read": NOW}
-    assert told(silent) == [Condition("no_smart", "uuid:6", WARNING, facts, patience_seconds=45 * 60)]
+    assert told(silent) == [Condition(AlertKind.NO_SMART, "uuid:6", WARNING, facts, patience_seconds=45 * 60)]
 
 
 def test_a_disk_that_never_gave_smart_data_is_not_told_of():
@@ -272,7 +272,7 @@ def test_a_drive_that_takes_plots_slowly_is_told_of_and_the_others_are_not():
     speeds = {DRIVE.mountpoint: Speed(60e6, 20, is_slow=True), OTHER.mountpoint: Speed(200e6, 20)}
     facts = {**NAMES, "bytes_per_second": 60e6, "arrivals": 20}
     found = speed_conditions([DRIVE, OTHER], speeds, {"uuid:6": GOOD})
-    assert found == [Condition("slow", "uuid:6", WARNING, facts)]
+    assert found == [Condition(AlertKind.SLOW, "uuid:6", WARNING, facts)]
     assert speed_conditions([DRIVE], {}, {}) == []
 
 
@@ -285,7 +285,7 @@ def test_a_drive_in_quarantine():
         **NAMES, "reason": "io_error", "call": "fsync", "error": "Input/output error", "plot": "a.plot", "since": NOW,
     }  # fmt: skip
     found = quarantine_conditions([DRIVE, OTHER], {"uuid:6": entry}, {"uuid:6": GOOD})
-    assert found == [Condition("quarantined", "uuid:6", CRITICAL, facts)]
+    assert found == [Condition(AlertKind.QUARANTINED, "uuid:6", CRITICAL, facts)]
     assert quarantine_conditions([DRIVE], {}, {}) == []
 
 

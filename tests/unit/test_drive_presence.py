@@ -8,11 +8,11 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import Condition, Look, Severity
 from plotfarm.base.config.sections import Watch
 from plotfarm.drives.health import Health
 from plotfarm.drives.model import Drive, Verdict
-from plotfarm.drives.presence import PRESENCE_KINDS, Silence, presence_conditions, response
+from plotfarm.drives.presence import Silence, presence_conditions, response
 from plotfarm.drives.reasons import Reason, Why, why_of_error, why_of_json
 from plotfarm.reports.reasons import briefly, counted, mood
 from plotfarm.reports.words import of_condition, of_kind
@@ -73,11 +73,11 @@ def test_every_reason_raises_an_alert_or_says_why_not(reason):
     kind, severity, patience = expected
     facts = {**NAMES, "reason": reason.value, "why": str(Why(reason, "a detail")), "plots": 431}
     assert found == [Condition(kind, "uuid:6", severity, facts, patience_seconds=patience)]
-    assert kind in PRESENCE_KINDS
+    assert kind in Look.PRESENCE.kinds
 
 
 def test_no_kind_of_alert_is_without_a_reason():
-    assert {expected[0] for expected in RAISED.values() if isinstance(expected, tuple)} == set(PRESENCE_KINDS)
+    assert {expected[0] for expected in RAISED.values() if isinstance(expected, tuple)} == Look.PRESENCE.kinds
 
 
 @pytest.mark.parametrize("reason", Reason)

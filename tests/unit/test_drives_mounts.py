@@ -56,7 +56,7 @@ MOUNTINFO = r"""
 
 
 def test_the_mount_table():
-    table = parse_mount_table(MOUNTINFO)
+    table = parse_mount_table(MOUNTINFO.encode())
     assert len(table) == 8
     assert table[2] == Mount(40, os.makedev(8, 17), "/", "/mnt/enclosure0/my drive1", False, "xfs", "/dev/sdb1")
     assert table[3].read_only, "a file system that gave up says so only in its own options"
@@ -71,7 +71,7 @@ def test_the_mount_table():
 
 def test_only_a_line_feed_ends_a_line_of_the_mount_table():
     place = "/mnt/a\vb\fc\x1cd\x85e\u2028f\rg"
-    (mounted,) = parse_mount_table(f"40 27 8:17 / {place} rw - xfs /dev/sdb1 rw\n")
+    (mounted,) = parse_mount_table(f"40 27 8:17 / {place} rw - xfs /dev/sdb1 rw\n".encode())
     assert mounted.mountpoint == place
 
 

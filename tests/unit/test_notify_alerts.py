@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.database import Database
 from plotfarm.notify.alerts import AlertBook, Changes, Standing, compare
 
 INFO, WARNING, CRITICAL = Severity.INFO, Severity.WARNING, Severity.CRITICAL
-HOT = Condition("hot", "drive6", WARNING, {"celsius": 51})
+HOT = Condition(AlertKind.HOT, "drive6", WARNING, {"celsius": 51})
 GRAVITY = {INFO: 0, WARNING: 1, CRITICAL: 2}
 
 
@@ -71,7 +71,7 @@ def test_it_is_told_as_worse_also_within_the_same_moment():
 
 
 def test_patience():
-    missing = Condition("missing", "drive6", CRITICAL, patience_seconds=120)
+    missing = Condition(AlertKind.MISSING, "drive6", CRITICAL, patience_seconds=120)
     standing, raised, _ = run({}, [missing], 100.0)
     assert raised == []
     standing, raised, _ = run(standing, [missing], 219.9)
@@ -92,7 +92,7 @@ def test_it_is_repeated_if_that_is_wanted():
 
 
 def test_what_was_not_looked_at_does_not_clear():
-    hot7, missing = replace(HOT, about="drive7"), Condition("missing", "drive6", CRITICAL)
+    hot7, missing = replace(HOT, about="drive7"), Condition(AlertKind.MISSING, "drive6", CRITICAL)
     standing, _, _ = run({}, [HOT, hot7, missing], 100.0)
     assert run(standing, [], 160.0, ["something"]) == (standing, [], [])
     assert run(standing, [missing], 160.0, ["missing"])[2] == []
@@ -120,7 +120,7 @@ def test_a_clock_that_is_set_back_tells_nothing_anew():
 
 
 def test_a_clock_that_is_set_back_lets_patience_begin_anew_and_end():
-    missing = Condition("missing", "drive6", CRITICAL, patience_seconds=120)
+    missing = Condition(AlertKind.MISSING, "drive6", CRITICAL, patience_seconds=120)
     standing, _, _ = run({}, [missing], 1_000_000.0)
     standing, raised, _ = run(standing, [missing], 500.0)
     assert raised == []
@@ -246,7 +246,8 @@ def test_nothing_that_cannot_be_written_counts_as_told(database):
 
 def test_any_bytes_may_be_in_what_it_is_about(database):
     about = b"/mnt/dri\xffve\n'6\x00\x1b[2J".decode("utf-8", "surrogateescape")
-    odd = Condition("missing", about, CRITICAL, {"drive": about, "plots": None, "share": 0.1, "bytes": 2**63}, 1.5, 2)
+    facts = {"drive": about, "plots": None, "share": 0.1, "bytes": 2**63}
+    odd = Condition(AlertKind.MISSING, about, CRITICAL, facts, 1.5, 2)
     book = AlertBook(database)
     assert write(database, book, [odd])
     assert book.standing() == {("missing", about): Standing(odd, 100.0, None)}
@@ -263,7 +264,7 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]) | st.sampled_from([chr(o
 def test_what_comes_back_is_what_was_stored(about, facts):
     database = Database(None)
     book = AlertBook(database)
-    odd = Condition("missing", about, INFO, facts)
+    odd = Condition(AlertKind.MISSING, about, INFO, facts)
     assert write(database, book, [odd])
     assert book.standing() == {("missing", about): Standing(odd, 100.0, 100.0)}
     assert write(database, book, [], ["missing"])

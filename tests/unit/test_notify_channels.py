@@ -8,12 +8,14 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from plotfarm.base.condition import Severity
+from plotfarm.base.config import loader
+from plotfarm.base.config.mailboxes import Mailbox, is_mailbox, parse_mailbox
 from plotfarm.base.config.sections import Config, Email, Notifications, Pushbullet, Sms
-from plotfarm.base.secret import Secret
+from plotfarm.base.secret import Secret, SecretUrl
 from plotfarm.notify.channels import Problem, Result, configured_channels
 from plotfarm.notify.channels.channel import SENT, as_text, label, one_by_one, said, without
 from plotfarm.notify.channels.email import EmailChannel, compose, default_sender
@@ -22,7 +24,9 @@ from plotfarm.notify.message import Message
 FARMER = "farmer@example.org"
 EVERYTHING = Config(
     path=Path("/etc/plot_manager/plot_manager_config"),
-    notifications=Notifications(email=True, sms=True, pb=True, services=(Secret("discord://1/2"), Secret("ntfy://x"))),
+    notifications=Notifications(
+        email=True, sms=True, pb=True, services=(SecretUrl("discord://1/2"), SecretUrl("ntfy://x"))
+    ),
     email=Email(recipients=(FARMER, "partner@example.org")),
     sms=Sms("AC1", Secret("token"), "+12025550123", ("+12025550143",)),
     pushbullet=Pushbullet((Secret("o.one"), Secret("env:PUSHBULLET"))),
@@ -148,7 +152,7 @@ def test_a_label_needs_no_look_at_the_file_or_variable_that_holds_the_secret(mon
     ],
 )
 def test_the_label_of_a_url_names_its_kind_and_no_more(url, kind):
-    settings = replace(EVERYTHING, notifications=Notifications(services=(Secret(url),)))
+    settings = replace(EVERYTHING, notifications=Notifications(services=(SecretUrl(url),)))
     [channel], _ = configured_channels(settings)
     [name] = channel.recipients()
     assert name.split()[0] == kind
@@ -156,7 +160,7 @@ def test_the_label_of_a_url_names_its_kind_and_no_more(url, kind):
 
 
 def test_the_same_url_twice_is_told_once():
-    twice = replace(EVERYTHING, notifications=Notifications(services=(Secret("ntfy://x"), Secret("ntfy://x"))))
+    twice = replace(EVERYTHING, notifications=Notifications(services=(SecretUrl("ntfy://x"), SecretUrl("ntfy://x"))))
     assert len(configured_channels(twice)[0][0].recipients()) == 1
 
 
@@ -231,7 +235,7 @@ def test_the_sender_is_the_user_at_this_host_where_none_is_configured(monkeypatc
 @given(st.text(), st.text(), st.text())
 def test_any_message_makes_a_mail_with_the_headers_that_it_should_have(subject, text, html):
     message = Message("alert", Severity.CRITICAL, subject, "s", text, html)
-    raw = compose(message, "nas@example.org", [FARMER]).as_bytes()
+    raw = compose(message, Mailbox("nas", "example.org"), [parse_mailbox(FARMER)]).as_bytes()
     head = raw.partition(b"\r\n\r\n")[0]
     names = [line.partition(b":")[0] for line in head.split(b"\r\n") if not line.startswith((b" ", b"\t"))]
     expected = {b"From", b"To", b"Subject", b"Date", b"Message-ID", b"Auto-Submitted", b"X-Priority", b"MIME-Version"}
@@ -245,3 +249,40 @@ def test_nothing_is_sent_to_nobody():
     assert list(EmailChannel(Email(recipients=(FARMER,), host="no-such-host.invalid"), 1.0).send(
         Message("test", Severity.INFO, "s", "s", "t"), []
     )) == []  # fmt: skip
+
+
+# ---- Addresses: what the configuration accepts can be sent to ----
+
+_ADDRESSES = st.one_of(
+    st.text(max_size=30),
+    st.builds(
+        lambda name, local, domain: f"{name}{local}@{domain}",
+        st.sampled_from(["", "Jo ", '"a, b" ', "\N{LATIN SMALL LETTER O WITH DIAERESIS} <", "<", "Jo <"]),
+        st.text(max_size=8),
+        st.one_of(st.text(max_size=8), st.sampled_from(["e.org", "e.org>", "[127.0.0.1]", "b\xfccher.example>"])),
+    ),
+)
+
+
+@given(_ADDRESSES)
+@example("a\N{LATIN SMALL LETTER A WITH DIAERESIS}@example.org")
+@example('"Doe, Jo" <jo@example.org>')
+@example("Jo <jo@b\N{LATIN SMALL LETTER U WITH DIAERESIS}cher.example>")
+def test_what_the_configuration_accepts_as_an_address_is_one_when_a_mail_is_sent(text):
+    if not is_mailbox(text):
+        return
+    mailbox = parse_mailbox(text)
+    assert mailbox.domain.isascii()
+    assert text.isprintable()
+    mail = compose(Message("test", Severity.INFO, "s", "s", "t"), mailbox, [mailbox])
+    head = mail.as_bytes().partition(b"\r\n\r\n")[0]
+    assert head.count(b"\r\nTo: ") == 1
+    assert head.isascii() is not mailbox.needs_smtputf8
+    settings = replace(EVERYTHING, email=Email(sender=text, recipients=(text,)))
+    assert "email" in [channel.name for channel in configured_channels(settings)[0]]
+
+
+def test_a_list_of_recipients_may_hold_names_with_a_comma():
+    text = '[email]\nrecipients = "Doe, Jo" <jo@example.org>, b@example.org,\n  J\xf6rg <c@b\xfccher.example>\n'
+    config = loader.from_text(text, Path("/c"))
+    assert config.email.recipients == ('"Doe, Jo" <jo@example.org>', "b@example.org", "J\xf6rg <c@b\xfccher.example>")

@@ -70,6 +70,12 @@ def test_a_warning_goes_by_every_way_if_none_that_it_is_meant_for_is_set_up_but_
     assert policy.targets("alert", Severity.CRITICAL, settings, {}) == []
 
 
+def test_a_warning_goes_to_everybody_if_nobody_wants_that_severity():
+    nobody, everybody = {"services": ()}, {"services": ("ntfy 1",)}
+    assert policy.targets("alert", Severity.CRITICAL, Notifications(), nobody, everybody) == [("services", "ntfy 1")]
+    assert policy.targets("alert", Severity.INFO, Notifications(), nobody, everybody) == []
+
+
 def test_who_wants_a_severity_by_no_channel_at_all_gets_none():
     settings = Notifications(warning_channels=())
     assert policy.targets("alert", Severity.WARNING, settings, ALL) == []

@@ -11,7 +11,7 @@ import pytest
 from plots_samples import bladebit_header, plot2, real
 
 from plotfarm.plots import formats
-from plotfarm.plots.formats import PlotFormat, named, of_code, of_suffix, read_header
+from plotfarm.plots.formats import PlotFormat, named, of_code, of_suffix, plots_in, read_header
 from plotfarm.plots.names import allow_suffixes, is_plot_name, refuse_name
 from plotfarm.plots.plotfile import find_plots, judge_whole, look
 
@@ -22,7 +22,9 @@ SAMPLES: dict[PlotFormat, Callable[[], bytes]] = {
     PlotFormat.BLADEBIT: lambda: bladebit_header(7, [(4096, 4000)] * 10).ljust(8096, b"\1"),
     PlotFormat.PLOT2: lambda: plot2([b"x" * 3000, b"y" * 2000]),
     PlotFormat.GPLOT: lambda: real("gplot"),
+    PlotFormat.TESTING: lambda: bytes(10_000),
 }
+TRAVELS = [form for form in PlotFormat if form.entry.is_plot]
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def others() -> Iterator[None]:
     allow_suffixes(())
 
 
-@pytest.mark.parametrize("each", PlotFormat)
+@pytest.mark.parametrize("each", TRAVELS)
 def test_a_sample_of_each_format_is_recognised_and_whole(each: PlotFormat, tmp_path: Path) -> None:
     content = SAMPLES[each]()
     assert read_header(content, len(content)).kind is each
@@ -45,7 +47,7 @@ def test_a_sample_of_each_format_is_recognised_and_whole(each: PlotFormat, tmp_p
     assert each.entry.label
 
 
-@pytest.mark.parametrize("each", [form for form in PlotFormat if form is not PlotFormat.UNKNOWN])
+@pytest.mark.parametrize("each", [form for form in TRAVELS if form is not PlotFormat.UNKNOWN])
 def test_half_a_sample_is_never_whole(each: PlotFormat, tmp_path: Path) -> None:
     content = SAMPLES[each]()
     path = tmp_path / f"a{each.entry.suffix}"
@@ -53,8 +55,31 @@ def test_half_a_sample_is_never_whole(each: PlotFormat, tmp_path: Path) -> None:
     assert not judge_whole(look(tmp_path, path.name), 0, time.time() + 3600).is_whole
 
 
+def test_zeros_are_a_testing_plot_and_whole_only_in_the_testing_mode(tmp_path: Path) -> None:
+    content = SAMPLES[PlotFormat.TESTING]()
+    assert read_header(content, len(content)).kind is PlotFormat.TESTING
+    path = tmp_path / "plot-test.plot"
+    path.write_bytes(content)
+    plot = look(tmp_path, path.name)
+    in_an_hour = time.time() + 3600
+    assert not judge_whole(plot, 60, in_an_hour).is_whole
+    assert judge_whole(plot, 60, in_an_hour, minimum_bytes=5000).is_whole
+
+
+def test_what_a_real_plot_is_does_not_depend_on_how_much_of_it_was_read() -> None:
+    content = bytes(4096) + b"x" * 2**21
+    kinds = {read_header(content[:read], len(content)).kind for read in (4096, 5000, 2**20)}
+    assert kinds == {PlotFormat.TESTING}
+
+
+def test_plots_and_testing_plots_are_counted_apart() -> None:
+    counts = {("v1", 32): 3, ("unknown", 0): 2, ("testing", 32): 5, ("testing", 0): 1}
+    assert (plots_in(counts), formats.testing_in(counts)) == (5, 6)
+    assert formats.NO_PLOTS == ("testing",)
+
+
 def test_the_codes_in_the_databases_of_farmers_stay() -> None:
-    kept = {0: "unknown", 1: "v1", 2: "bladebit", 3: "plot2", 4: "gplot"}
+    kept = {0: "unknown", 1: "v1", 2: "bladebit", 3: "plot2", 4: "gplot", 5: "testing"}
     assert {code: of_code(code).value for code in kept} == kept
     codes = [each.entry.code for each in PlotFormat]
     assert len(set(codes)) == len(codes)

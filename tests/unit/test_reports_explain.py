@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import io
-import json
 import time
 from dataclasses import replace
 
@@ -13,8 +11,10 @@ from plotfarm.drives.choose import Choice, Selected, Taken
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.quarantine import Quarantined, QuarantineReason
 from plotfarm.drives.reasons import Reason, Why
-from plotfarm.reports.explain import as_json, as_text, wants_colour
+from plotfarm.reports.envelope import iso
+from plotfarm.reports.explain import as_text, data
 from plotfarm.reports.reasons import counted, quarantine_in_words
+from plotfarm.reports.terminal import Terminal
 
 
 def verdict(number: int, reason: Reason, plots: int = 0, total: int = 12 * 10**12) -> Verdict:
@@ -53,12 +53,17 @@ def test_the_table():
     ]
 
 
-def test_no_line_is_wider_than_the_terminal_and_no_word_is_lost():
-    words = as_text(CHOICE).split()
-    for width in range(70, 200):
-        text = as_text(CHOICE, width)
-        assert max(map(len, text.splitlines())) <= width
-        assert text.split() == words
+@pytest.mark.parametrize("width", range(40, 200, 7))
+def test_no_line_is_wider_than_the_terminal_and_every_drive_is_there_with_its_reason(width):
+    text = as_text(CHOICE, Terminal(width=width))
+    assert max(map(len, text.splitlines())) <= width
+    words = " ".join(text.split())
+    for one in VERDICTS:
+        assert one.drive.name in words
+    assert "not answering (an earlier probe of it still hangs)" in words
+    assert "taken: the lowest drive with room (58 plots)" in words
+    for column in ("MOUNTPOINT", "FREE", "ROOM"):
+        assert column in text.splitlines()[0] or column in words.partition("not shown: ")[2]
 
 
 def test_columns_line_up():
@@ -71,29 +76,16 @@ def test_columns_line_up():
 def test_colour_changes_nothing_but_colour():
     import re
 
-    coloured = as_text(CHOICE, 100, colour=True)
+    coloured = as_text(CHOICE, Terminal(colour=True, width=100))
     assert "\033[1;32m=> drive17" in coloured
-    assert re.sub(r"\033\[[0-9;]*m", "", coloured) == as_text(CHOICE, 100)
-
-
-def test_colour_only_on_a_terminal_that_wants_it(monkeypatch):
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    assert wants_colour(Terminal())
-    assert not wants_colour(io.StringIO())
-    monkeypatch.setenv("NO_COLOR", "1")
-    assert not wants_colour(Terminal())
+    assert re.sub(r"\033\[[0-9;]*m", "", coloured) == as_text(CHOICE, Terminal(width=100))
 
 
 def test_json_has_the_same_facts():
-    facts = json.loads(as_json(CHOICE))
-    assert facts["configured"] == VERDICTS[0].drive.mountpoint
-    assert facts["chosen"] == CHOSEN.drive.mountpoint
-    assert [(one["drive"], one["chosen"], one["usable"]) for one in facts["drives"]] == [
+    facts = data(CHOICE, ())
+    assert facts["configured_mountpoint"] == VERDICTS[0].drive.mountpoint
+    assert facts["chosen_mountpoint"] == CHOSEN.drive.mountpoint
+    assert [(one["name"], one["chosen"], one["usable"]) for one in facts["drives"]] == [
         ("drive2", False, False), ("drive17", True, True), ("drive18", False, True),
         ("drive19", False, False), ("drive20", False, False),
     ]  # fmt: skip
@@ -128,10 +120,10 @@ def test_a_quarantine_is_explained_in_the_table_and_counted_by_itself():
     lost = replace(verdict(20, Reason.QUARANTINED), quarantine=LOST)
     choice = Choice("", None, (*VERDICTS[:1], lost), "fill", 1, False)
     assert f"Input/output error on fsync while a.plot was written; {REMEDY}" in as_text(choice)
-    full, quarantined = json.loads(as_json(choice))["drives"]
+    full, quarantined = data(choice, ())["drives"]
     assert full["quarantine"] is None
     assert quarantined["quarantine"] == {
-        "reason": "io_error", "call": "fsync", "error": "Input/output error", "plot": "a.plot", "since": NOON,
+        "reason": "io_error", "call": "fsync", "error": "Input/output error", "plot": "a.plot", "since": iso(NOON),
     }  # fmt: skip
     assert quarantined["why"].endswith(REMEDY)
     assert counted(choice.verdicts) == "1 full, 1 in quarantine"

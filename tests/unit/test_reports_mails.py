@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 import shutil
 import subprocess
@@ -30,14 +29,18 @@ from reports_samples import (
 )
 
 from plotfarm.base import memory_trouble
-from plotfarm.base.condition import Condition, Severity
+from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Chia, Coins, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
+from plotfarm.base.lock_waits import Holder, LockTimeout
 from plotfarm.base.memory_trouble import Trouble as MemoryTrouble
+from plotfarm.base.run_watch import Silence
+from plotfarm.base.runs import Moment, Run, RunOutcome
 from plotfarm.base.secret import Secret
 from plotfarm.base.state import Room, State, Transfer, TransferOutcome
+from plotfarm.base.units import format_bytes
 from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.ledger import Entry, Status
-from plotfarm.chia.log_reader import Place, Read, read_new
+from plotfarm.chia.log_reader import Broken, Place, Read, read_new
 from plotfarm.drives.choose import Choice
 from plotfarm.drives.conditions import (
     health_conditions,
@@ -56,6 +59,8 @@ from plotfarm.jobs.deliver import refused_recipients
 from plotfarm.jobs.look_after import look_after
 from plotfarm.jobs.move_plots import directories_on_drives
 from plotfarm.jobs.plot_formats import not_farmed
+from plotfarm.jobs.refusals import broken_configuration, unusable_packages
+from plotfarm.jobs.run_records import lock_conditions, silence_condition
 from plotfarm.jobs.sending_trouble import Trouble, mismatch_conditions, tell_of_trouble
 from plotfarm.jobs.stock import Stock
 from plotfarm.jobs.telling import Teller
@@ -186,6 +191,8 @@ MESSAGES = {
     "first drive": lambda: changed(farm(), was=""),
     "one plot": lambda: mails.plots_received("nas", [received(1)]),
     "three plots": lambda: mails.plots_received("nas", [received(number) for number in range(3)]),
+    "a plot and a testing plot": lambda: mails.plots_received("nas", [received(1), received(2, is_testing=True)]),
+    "three testing plots": lambda: mails.plots_received("nas", [received(n, is_testing=True) for n in range(3)]),
     "two hundred plots": lambda: mails.plots_received("nas", [received(number) for number in range(200)]),
     "alert": lambda: mails.alert("nas", [MISSING], [], NOW),
     "alerts": lambda: mails.alert("nas", [MISSING, HOT, FAILING], [condition("no_smart", 3), HOT], NOW),
@@ -339,6 +346,16 @@ def test_one_received_plot_has_its_facts():
     assert rows["From"] == "chiaplot01"
 
 
+def test_testing_plots_that_arrive_are_told_and_not_counted():
+    mixed = [received(1), received(2, is_testing=True, bytes=5), received(3)]
+    message = mails.plots_received("chianas01", mixed)
+    assert message.subject == "chianas01: 2 plots and 1 testing plot received"
+    assert f"received, {format_bytes(2 * K32)}" in message.short
+    assert message.text.count("(a testing plot: not counted)") == 1
+    only = mails.plots_received("chianas01", [received(1, is_testing=True)])
+    assert only.subject.endswith("(a testing plot: not counted)")
+
+
 def test_many_received_plots_are_one_message():
     message = mails.plots_received("chianas01", [received(number) for number in range(200)])
     assert message.subject == "chianas01: 200 plots received"
@@ -408,13 +425,6 @@ def test_a_drive_that_says_it_uses_more_than_it_has_is_full():
 # ---- Every condition that the jobs tell of has its words ----
 
 
-def kinds_in_the_code():
-    calls = [node for file in (words.TEMPLATES.parent / "plotfarm").rglob("*.py") if "Condition(" in file.read_text()
-             for node in ast.walk(ast.parse(file.read_text()))
-             if isinstance(node, ast.Call) and getattr(node.func, "id", "") in ("Condition", "Alert")]  # fmt: skip
-    return {call.args[0].value for call in calls if isinstance(call.args[0], ast.Constant)}
-
-
 def ill_drives():
     """The conditions of drives: hot, failing, with new errors, silent, slow, in quarantine, missing and hanging."""
     healths = [
@@ -471,7 +481,7 @@ def told_by_jobs(directory):
     tell_of_trouble(trouble, config, teller)
     for drive in ("drive1", "drive2"):
         state.record_transfer(rejected(f"chianas01:{drive}"))
-    teller.see(mismatch_conditions(state), ["mismatches"])
+    teller.see(mismatch_conditions(state), Look.MISMATCHES)
     tell("plot_manager.py", "no such host", config)
     told += [one.condition for one in book.standing().values()]
     state.close()
@@ -512,7 +522,9 @@ def trouble_with_coins(directory):
     chia = directory / "chia_wallet"
     shutil.copy("/bin/sleep", chia)
     process = subprocess.Popen([chia, "60"])
-    watch_log(log, ([], Read(Place(0, 0, ""), True, 0, frozenset())), config, teller, wallet_answers=False)
+    damaged = Broken(directory / "debug.log.1.gz", 17, "it is no gzip file")
+    read = Read(Place(0, 0, ""), True, 0, frozenset(), (damaged,))
+    watch_log(log, ([], read), config, teller, wallet_answers=False)
     process.kill()
     process.wait()
     told += [one.condition for one in AlertBook(state.database).standing().values()]
@@ -539,11 +551,25 @@ def unusable_memory():
     return found
 
 
+def stopped():
+    """The conditions of what stops for good: a silent script, a held lock, and what cannot begin."""
+    begun = Moment(NOW, 1000.0, "boot")
+    run = Run("id", "plot_manager", "", True, "1.0", 1, 1, begun, outcome=RunOutcome.BUSY)
+    good = replace(run, outcome=RunOutcome.DONE, ended=begun, status=0)
+    timeout = LockTimeout(Path("/locks/arrivals.lock"), 20.0, Holder(123, "flock", "nobody"))
+    return [
+        silence_condition(Silence("plot_manager", 300.0, 1000.0, run, good)),
+        *lock_conditions([timeout]),
+        broken_configuration(Path("/etc/plot_manager_config"), "drive_manager", "[nas] hots: no key"),
+        unusable_packages("drive_manager", "the .venv is older than requirements.txt"),
+    ]
+
+
 def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp_path, caplog):
     found = {one.kind: one for one in [*ill_drives(), *told_by_jobs(tmp_path), *refused(),
-             *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path), *unusable_memory(),
+             *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path), *unusable_memory(), *stopped(),
              not_farmed(PlotFormat.PLOT2, rejected(""))]}  # fmt: skip
-    assert set(found) == kinds_in_the_code()
+    assert set(found) == set(AlertKind)
     for kind, one in found.items():
         assert kind in words._alert_words()
         message = mails.alert("nas", [one], [one], NOW)
@@ -559,18 +585,18 @@ def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp
 
 def test_the_words_of_what_is_not_about_a_drive():
     waiting = {"host": "chiaplot01", "why": "no drive can take a plot", "waiting": 1, "bytes": K32}
-    not_sent = Condition("not_sent", "plots", Severity.WARNING, waiting)
+    not_sent = Condition(AlertKind.NOT_SENT, "plots", Severity.WARNING, waiting)
     path = "/etc/plot_manager_config"
-    readable = Condition("config_readable", path, Severity.WARNING, {"path": path})
+    readable = Condition(AlertKind.CONFIG_READABLE, path, Severity.WARNING, {"path": path})
     places = {"mountpoints": "/mnt/drive1, /mnt/drive2"}
-    not_listed = Condition("chia_not_listed", "drives", Severity.WARNING, places)
+    not_listed = Condition(AlertKind.CHIA_NOT_LISTED, "drives", Severity.WARNING, places)
     assert mails.sentence(not_sent) == "1 plot (101.4 GiB) cannot be sent from chiaplot01: no drive can take a plot"
     assert mails.sentence(readable) == f"{path} holds passwords or tokens and can be read by other users"
     assert f"chmod 600 {path}, or write env:NAME" in " ".join(mails.alert("nas", [readable], []).text.split())
     assert mails.alert("nas", [not_listed], []).short == "nas: Chia does not farm 2 plot drives"
     for trouble in MemoryTrouble:
         facts = {"path": "/state.sqlite", "trouble": trouble.value, "why": "disk I/O error"}
-        unusable = Condition("memory_unusable", "plot_manager", Severity.CRITICAL, facts)
+        unusable = Condition(AlertKind.MEMORY_UNUSABLE, "plot_manager", Severity.CRITICAL, facts)
         is_newer = trouble is MemoryTrouble.NEWER
         did = "ends at once" if is_newer else "could not use /state.sqlite"
         assert mails.sentence(unusable) == f"plot_manager {did}: disk I/O error"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -17,7 +16,8 @@ from rich.cells import cell_len
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.reasons import Reason, Why
 from plotfarm.reports.facts import DAY_SECONDS, DriveFacts, Unknown
-from plotfarm.reports.plot_report import as_json, as_text
+from plotfarm.reports.plot_report import as_text, data
+from plotfarm.reports.terminal import Terminal
 
 LABELS = [
     "Total Number of Plots on chianas01",
@@ -104,7 +104,7 @@ def test_wide_characters_count_twice():
 
 
 def test_colours_only_where_they_are_asked_for_and_they_move_nothing():
-    plain, coloured = as_text(farm()), as_text(farm(), colour=True)
+    plain, coloured = as_text(farm()), as_text(farm(), Terminal(colour=True))
     assert "\033" not in plain
     assert "\033[32mPASS\033[0m" in coloured
     assert re.sub(r"\033\[[\d;]*m", "", coloured) == plain
@@ -151,7 +151,7 @@ def test_if_no_drive_could_be_counted_the_plots_are_unknown():
     rows = rows_of(text)
     assert rows["Total Number of Plots on chianas01"] == rows["Maximum # of plots when full"] == "unknown [1]"
     assert why_of(text, "Total Number of Plots on chianas01") == "not counted: drive0 (not answering)"
-    assert json.loads(as_json(one_drive(drives=(silent,), current=silent)))["plots"] is None
+    assert data(one_drive(drives=(silent,), current=silent))["plots"] is None
 
 
 def test_a_drive_that_answers_but_could_not_be_counted_says_why():
@@ -182,7 +182,7 @@ def test_less_than_a_day_of_records_is_said_and_the_pace_is_that_of_the_time_rec
     assert rows["Plots completed in the last 24 Hours"].startswith("12 [")
     assert rows["Average Plots per Hours"].startswith("2.0 [")
     assert why_of(text, "Average Plots per Hours") == "arrivals are recorded for 6 h only, not yet for 24 hours"
-    assert json.loads(as_json(facts))["days_to_fill"] == facts.room_plots / 48
+    assert data(facts)["days_to_fill"] == facts.room_plots / 48
 
 
 @pytest.mark.parametrize("seconds", [5, 3599, -600], ids=["just now", "nearly an hour", "the clock was set back"])
@@ -266,25 +266,43 @@ def test_hostile_names_stay_on_their_line_and_steer_no_terminal():
     assert len(frame_of(text)) == 17
 
 
+def test_testing_plots_are_marked_and_in_no_number():
+    drives = list(farm().drives)
+    drives[3] = replace(drives[3], counts={**drives[3].counts, ("testing", 0): 2})
+    drives[5] = replace(drives[5], counts={**drives[5].counts, ("testing", 32): 1})
+    tried, before = farm(drives=tuple(drives)), farm()
+    assert (tried.plots, tried.testing_plots) == (before.plots, 3)
+    text = as_text(tried)
+    assert "3 testing plots, which begin with zeros (on drive3, drive5)" in " ".join(text.split())
+    assert "testing" not in as_text(before)
+    document, plain = data(tried), data(before)
+    assert document["testing_plots"] == 3
+    assert [one["testing_plots"] for one in document["drives"] if one["testing_plots"]] == [2, 1]
+    assert [one for one in document["plots_by_kind"] if one["kind"] == "testing"] == [
+        {"kind": "testing", "k": None, "plots": 2},
+        {"kind": "testing", "k": 32, "plots": 1},
+    ]
+    for name in ("plots", "maximum_plots", "room_plots", "plots_per_hour", "bytes_per_day", "days_to_fill"):
+        assert document[name] == plain[name]
+
+
 def test_json_has_the_same_facts_in_units_for_machines():
-    document = json.loads(as_json(farm()))
-    assert document["server"] == "chianas01"
-    assert document["time"] == "2026-11-24T01:55:46Z"
-    assert (document["plots"], document["chia_plots"], document["drives"]) == (2351, 2349, 43)
+    document = data(farm())
+    assert (document["plots"], document["chia_plots"], document["drives_present"]) == (2351, 2349, 43)
     assert document["chia_bytes"] == 2349 * K32
     assert document["bytes_per_day"] == document["bytes_last_24_hours"] == 79 * K32
     assert document["plots_why"] == "not counted: drive20 (not mounted)"
     assert document["chia_plots_why"] is None
     assert document["current_drive"]["celsius"] == 24
     assert {"kind": "bladebit", "k": 32, "plots": 20} in document["plots_by_kind"]
-    assert document["standing"][0]["kind"] == "missing"
-    gone = document["plot_drives"][20]
+    assert document["alerts"][0]["kind"] == "missing"
+    gone = document["drives"][20]
     assert (gone["plots"], gone["total_bytes"], gone["plots_why"]) == (None, None, "not mounted")
-    assert document["plot_drives"][0]["total_bytes"] == SIZE
+    assert document["drives"][0]["total_bytes"] == SIZE
 
 
 def test_json_of_an_empty_farm_has_null_and_why():
-    document = json.loads(as_json(empty_farm()))
+    document = data(empty_farm())
     for name in ("chia_plots", "chia_bytes", "plots_last_24_hours", "plots_per_hour", "bytes_per_day", "days_to_fill"):
         assert document[name] is None
         assert document[f"{name}_why"]
@@ -299,9 +317,9 @@ def test_the_names_in_json_are_always_the_same():
             return {key: names(below) for key, below in value.items() if key not in ("current_drive",)}
         return None
 
-    keys = [names(json.loads(as_json(facts))) for facts in (farm(), empty_farm(), one_drive())]
+    keys = [names(data(facts)) for facts in (farm(), empty_farm(), one_drive())]
     assert keys[0] == keys[1] == keys[2]
-    drives = json.loads(as_json(farm()))["plot_drives"]
+    drives = data(farm())["drives"]
     assert len({tuple(drive) for drive in drives}) == 1
 
 
@@ -309,7 +327,7 @@ def test_five_hundred_drives_are_reported():
     drives = tuple(drive_facts(number % 44, 50) for number in range(500))
     facts = farm(drives=drives, current=drives[7], chia_bytes=500 * TIB, standing=())
     assert rows_of(as_text(facts))["Total Number of Plots on chianas01"] == "25000"
-    assert len(json.loads(as_json(facts))["plot_drives"]) == 500
+    assert len(data(facts)["drives"]) == 500
 
 
 def test_the_report_needs_no_templates_while_nothing_stands():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import replace
 
@@ -16,13 +15,14 @@ from plotfarm.base.config.sections import Smart
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.reasons import Reason, Why
 from plotfarm.reports.facts import DriveFacts
-from plotfarm.reports.temperatures import as_json, as_text
+from plotfarm.reports.temperatures import as_text, data
+from plotfarm.reports.terminal import Terminal
 
 SETTINGS = Smart(warning_celsius=50, critical_celsius=60)
 
 
 def report(*drives, colour=False):
-    return as_text(farm(drives=drives, current=None), SETTINGS, colour)
+    return as_text(farm(drives=drives, current=None), SETTINGS, Terminal(colour=colour))
 
 
 def with_health(number, **changes):
@@ -30,16 +30,14 @@ def with_health(number, **changes):
 
 
 def row_of(text, drive):
-    """The cells of a drive's row; lines that its last cell was wrapped into are put together."""
-    lines = text.splitlines()
-    first = next(number for number, line in enumerate(lines) if f" {drive} " in line)
-    cells = [cell.strip() for cell in lines[first].strip("#").split("#")]
-    for line in lines[first + 1 :]:
-        more = [cell.strip() for cell in line.strip("#").split("#")]
-        if not line.startswith("#") or len(more) != len(cells) or any(more[:-1]):
-            break
-        cells[-1] += f" {more[-1]}"
-    return cells
+    """The cells of a drive's row."""
+    line = next(line for line in text.splitlines() if f" {drive} " in line)
+    return [cell.strip() for cell in line.strip("#").split("#")]
+
+
+def below(text):
+    """What stands below the frame, each remark in one line."""
+    return re.sub(r"\n {2,}", " ", text.partition("\n\n")[2])
 
 
 def test_the_whole_report():
@@ -71,7 +69,7 @@ def test_a_row_has_serial_device_drive_temperature_model_health_and_highest():
 
 
 def test_every_drive_has_its_row_in_the_order_of_the_facts():
-    names = re.findall(r" (drive\d+) ", as_text(farm(), SETTINGS))
+    names = re.findall(r"# +(drive\d+) +#", as_text(farm(), SETTINGS))
     assert names == [f"drive{number}" for number in range(44)]
 
 
@@ -88,9 +86,18 @@ def test_the_frame_is_straight_whatever_the_drives_say(serials, problem, server)
     assert all(line[0] == line[-1] == "#" for line in lines)
 
 
-def test_short_content_fits_into_eighty_columns():
-    drives = [with_health(number, model="WD120EMFZ") for number in range(44)]
-    assert max(map(cell_len, report(*drives, missing(20)).splitlines())) <= 80
+@pytest.mark.parametrize(
+    ("width", "left_out"),
+    [(50, "Device, Model, Highest"), (60, "Model, Highest"), (80, "Model"), (130, "")],
+)
+def test_the_least_important_columns_go_first_and_are_named(width, left_out):
+    facts = farm(drives=(*(with_health(number) for number in (0, 1, 10)), missing(20)))
+    lines = as_text(facts, SETTINGS, Terminal(width=width)).splitlines()
+    assert max(map(cell_len, lines)) <= width
+    for column in ("Serial#", "Device", "Drive", "Temp", "Model", "Health", "Highest"):
+        assert (f" {column} " in lines[3]) == (column not in left_out.split(", "))
+    remark = f"- not shown: {left_out} (--wide shows all)"
+    assert " ".join(" ".join(lines).split()).endswith(remark) == bool(left_out)
 
 
 def test_hot_drives_are_marked_by_the_configured_thresholds():
@@ -118,22 +125,34 @@ def test_colours_only_where_they_are_asked_for_and_they_move_nothing():
 def test_a_drive_without_smart_costs_only_its_own_row():
     why = "no permission: sudo does not let this user start smartctl, see README.md for the line that it takes"
     text = report(with_health(0), with_health(1, problem=why, assessment="", celsius=None), with_health(2))
-    assert row_of(text, "drive1")[3].startswith(f"no SMART: {why} (last read 5.0 s ago")
+    assert row_of(text, "drive1")[3:6] == ["-", "ST12000NM0007-2A1101", "no SMART"]
+    assert below(text) == f"no SMART: drive1: {why} (last read less than an hour ago)"
     assert row_of(text, "drive2")[3] == row_of(report(with_health(2)), "drive2")[3]
 
 
+def test_what_concerns_many_drives_is_said_once_with_their_names():
+    why = "smartctl is not installed: apt install smartmontools"
+    drives = [drive_facts(number, 3, health=health(number, problem=why, last_read=None)) for number in range(44)]
+    drives[7] = with_health(7)
+    text = report(*drives)
+    assert below(text) == f"no SMART: drive0-drive6, drive8-drive43: {why}"
+    assert text.count(" no SMART ") == 43
+
+
 def test_a_reason_that_says_no_smart_itself_says_it_once():
-    assert row_of(report(with_health(1, problem="no SMART: no single disk")), "drive1")[3].count("no SMART") == 1
+    assert below(report(with_health(1, problem="no SMART: no single disk"))).count("no SMART") == 1
 
 
 def test_a_failing_drive_that_says_nothing_any_more_is_still_failing():
     text = report(with_health(1, problem="it does not open", assessment="FAIL", celsius=None))
-    assert row_of(text, "drive1")[3].startswith("FAIL; no SMART: it does not open")
+    assert row_of(text, "drive1")[5] == "FAIL, no SMART"
+    assert "no SMART: drive1: it does not open" in below(text)
 
 
 def test_a_drive_that_was_never_read_and_one_without_temperature_show_no_number():
     text = report(drive_facts(1, 3, health=None), with_health(2, celsius=None, highest_celsius=None))
-    assert row_of(text, "drive1")[3] == "no SMART: its SMART data has not been read yet"
+    assert row_of(text, "drive1")[3:6] == ["-", "-", "not read yet"]
+    assert "not read yet: drive1: its SMART data has not been read yet" in below(text)
     assert row_of(text, "drive2")[3:] == ["unknown", "ST12000NM0007-2A1101", "PASS", "unknown"]
 
 
@@ -146,8 +165,9 @@ def test_a_drive_that_sleeps_says_so_with_its_last_temperature_and_is_not_hot():
 
 
 def test_a_drive_that_is_not_mounted_says_so_and_shows_no_temperature():
-    row = row_of(report(with_health(0), missing(20)), "drive20")
-    assert row[3] == "not mounted (last read 2 h ago, highest 44°C)"
+    text = report(with_health(0), missing(20))
+    assert row_of(text, "drive20")[3:] == ["-", "ST12000NM0007-2A1101", "not mounted", "44°C"]
+    assert below(text) == "not mounted: drive20 (last read 2 h ago)"
 
 
 def test_a_drive_that_hangs_still_shows_what_smart_says():
@@ -181,7 +201,7 @@ def test_json_has_the_counters_and_how_long_a_drive_has_run():
     worn = with_health(
         1, power_on_hours=13201, start_stop_count=212, reported_uncorrectable=2, command_timeouts=3, says_hot=True
     )
-    drive, silent = json.loads(as_json(farm(drives=(worn, drive_facts(5, 1, health=None))), SETTINGS))["drives"]
+    drive, silent = data(farm(drives=(worn, drive_facts(5, 1, health=None))), SETTINGS)["drives"]
     names = ("power_on_hours", "start_stop_count", "reported_uncorrectable", "command_timeouts", "damage", "says_hot")
     assert [drive[name] for name in names] == [13201, 212, 2, 3, "damaged", True]
     assert [silent[name] for name in names] == [None] * 6
@@ -190,7 +210,7 @@ def test_json_has_the_counters_and_how_long_a_drive_has_run():
 def test_an_empty_farm_says_that_there_are_no_drives():
     text = as_text(empty_farm(), SETTINGS)
     assert "No plot drives found" in text
-    assert json.loads(as_json(empty_farm(), SETTINGS))["drives"] == []
+    assert data(empty_farm(), SETTINGS)["drives"] == []
 
 
 def test_hostile_names_stay_on_their_line():
@@ -208,13 +228,15 @@ def test_json_has_the_same_facts_and_null_where_nothing_is_known():
         missing(20),
         drive_facts(5, 1, health=None),
     )
-    document = json.loads(as_json(farm(drives=drives), SETTINGS))
+    document = data(farm(drives=drives), SETTINGS)
     hot, silent, asleep, gone, never = document["drives"]
     assert (document["warning_celsius"], document["critical_celsius"]) == (50, 60)
-    assert (hot["celsius"], hot["heat"], hot["health"], hot["pending"], hot["why"]) == (61, "critical", "PASS", 3, None)
-    assert (silent["celsius"], silent["health"], silent["why"]) == (None, None, "no SMART: it hangs")
+    assert (hot["celsius"], hot["heat"], hot["assessment"], hot["pending"]) == (61, "critical", "PASS", 3)
+    assert hot["celsius_why"] is None
+    assert (silent["celsius"], silent["assessment"], silent["celsius_why"]) == (None, None, "no SMART: it hangs")
     assert (asleep["celsius"], asleep["asleep"], asleep["heat"]) == (70, True, None)
-    assert (gone["mounted"], gone["celsius"], gone["highest_celsius"], gone["why"]) == (False, None, 44, "not mounted")
+    assert (gone["mounted"], gone["celsius"], gone["highest_celsius"]) == (False, None, 44)
+    assert gone["celsius_why"] == "not mounted"
     assert (never["serial"], never["last_read"]) == (None, None)
     assert hot["last_read"] == "2026-11-24T01:55:41Z"
     assert len({tuple(drive) for drive in document["drives"]}) == 1

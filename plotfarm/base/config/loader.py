@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import Field, fields, replace
 from pathlib import Path
+from typing import Any, NamedTuple
 
-from plotfarm.base.config import rules, structure, values
+from plotfarm.base.config import custody, rules, structure, values
 from plotfarm.base.config.sections import Config
+from plotfarm.base.config.structure import Value
 from plotfarm.base.errors import ConfigurationError
 
 ENVIRONMENT = "PLOT_MANAGER_CONFIG"
@@ -20,9 +22,18 @@ CHECKOUT = Path(os.path.realpath(__file__)).parents[3]
 # Paths that may be relative: they start at the checkout.
 _ANCHORED = {"paths": ("logs", "state", "locks"), "testing": ("plot_directory",)}
 
-Texts = Mapping[str, Mapping[str, str]]  # section -> key -> text
-# Section, field as it is named in sections.py, and the line that says what is wrong.
-_Mistake = tuple[str, str, str]
+Values = Mapping[str, Mapping[str, Value]]  # section -> key -> its text
+Keys = Mapping[str, Field[object]]  # of one section
+
+
+class RefusedValue(NamedTuple):
+    """A value that cannot be read, or breaks a rule."""
+
+    section: str
+    field: str  # as it is named in sections.py
+    key: str  # as it is named in the file
+    value: Value
+    refusal: rules.Refusal
 
 
 def places(explicit: str | None, environment: Mapping[str, str]) -> list[tuple[Path, str]]:
@@ -68,7 +79,8 @@ def load(path: Path, demands: Sequence[str] = ()) -> Config:
     `demands` names what must not be empty, as `section.field`: "plotter.plot_directories".
     """
     absolute = Path(os.path.abspath(path))
-    return from_text(read_text(absolute), absolute, demands, kernel_ports())
+    text = read_text(absolute)
+    return from_text(text, absolute, demands, kernel_ports(), custody.mistakes(absolute))
 
 
 def read_text(path: Path) -> str:
@@ -98,20 +110,32 @@ def kernel_ports() -> rules.KernelPorts:
     return rules.KernelPorts(int(low), int(high), tuple(range(int(a), int(b or a) + 1) for a, b in spans))
 
 
-def from_text(text: str, path: Path, demands: Sequence[str] = (), kernel: rules.KernelPorts | None = None) -> Config:
-    """Make a Config of the text of a file; ConfigurationError lists all mistakes."""
-    texts, lines = structure.parse(text, may_show=_open_sections())
-    lines += _unknown(texts)
-    config, mistakes = _typed(texts, path)
-    wrong = {(section, field) for section, field, _ in mistakes}
-    mistakes += _against_rules(config, texts, kernel or rules.KernelPorts(), wrong)
-    mistakes += _missing(config, texts, demands, wrong)
-    lines += [line for _, _, line in mistakes]
-    if lines:
+def from_text(
+    text: str,
+    path: Path,
+    demands: Sequence[str] = (),
+    kernel: rules.KernelPorts | None = None,
+    beside: Sequence[str] = (),
+) -> Config:
+    """Make a Config of the text of a file; ConfigurationError lists all mistakes.
+
+    `beside` are those that do not stand in its text.
+    """
+    known = schema()
+    found = structure.parse(text, known, {key for keys in known.values() for key in keys})
+    config, refused = _typed(found.values, path, known)
+    wrong = {(one.section, one.field) for one in refused}
+    refused += _against_rules(config, found.values, kernel or rules.KernelPorts(), wrong)
+    refused += _missing(config, found.values, demands, wrong)
+    if beside or refused or found.mistakes or _has_unknown(found.values, known):
+        from plotfarm.base.config.mistakes import in_words  # only here: files seldom have any
+
+        lines = [*beside, *in_words(known, found, refused)]
         raise ConfigurationError(f"{path} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}:", lines)
     return config
 
 
+@functools.cache
 def schema() -> dict[str, dict[str, Field[object]]]:
     """Return section -> key as it stands in the file -> field of sections.py."""
     return {
@@ -121,93 +145,53 @@ def schema() -> dict[str, dict[str, Field[object]]]:
     }
 
 
-def _open_sections() -> set[str]:
-    """Return the sections that no secret belongs in: only their lines are repeated in a message."""
-    return {name for name, keys in schema().items() if not any("Secret" in str(key.type) for key in keys.values())}
-
-
 def ini_key(field_name: str) -> str:
     """Return the key of a field: sizes carry their unit in the value, not in the key."""
     return field_name.removesuffix("_bytes")
 
 
-def _typed(texts: Texts, path: Path) -> tuple[Config, list[_Mistake]]:
+def _typed(texts: Values, path: Path, schema: Mapping[str, Keys]) -> tuple[Config, list[RefusedValue]]:
     """Read every known key; what cannot be read keeps its default and is a mistake."""
     config = Config(path)
-    mistakes: list[_Mistake] = []
-    for section, known in schema().items():
+    refused: list[RefusedValue] = []
+    sections: dict[str, Any] = {}
+    for section, known in schema.items():
         taken: dict[str, object] = {}
-        for key, text in texts.get(section, {}).items():
+        for key, value in texts.get(section, {}).items():
             if key not in known:
                 continue
             field = known[key]
             try:
-                taken[field.name] = values.read(str(field.type), field.name, text, field.metadata)
+                taken[field.name] = values.read(str(field.type), field.name, value.text, field.metadata)
             except ValueError as error:
-                mistakes.append((section, field.name, _line(section, key, text, str(error))))
-        whole = replace(getattr(config, section), **taken)
-        anchors = {name: CHECKOUT / getattr(whole, name) for name in _ANCHORED.get(section, ())}
-        config = replace(config, **{section: replace(whole, **anchors)})
-    return config, mistakes
+                refused.append(RefusedValue(section, field.name, key, value, rules.Refusal(str(error))))
+        anchored = _ANCHORED.get(section, ())
+        if taken or anchored:
+            whole = replace(getattr(config, section), **taken)
+            sections[section] = replace(whole, **{name: CHECKOUT / getattr(whole, name) for name in anchored})
+    return replace(config, **sections), refused
 
 
 def _against_rules(
-    config: Config, texts: Texts, kernel: rules.KernelPorts, wrong: set[tuple[str, str]]
-) -> Iterator[_Mistake]:
-    for section, field, allowed in rules.refusals(config, kernel, wrong):
+    config: Config, texts: Values, kernel: rules.KernelPorts, wrong: set[tuple[str, str]]
+) -> Iterator[RefusedValue]:
+    for section, field, refusal in rules.refusals(config, kernel, wrong):
         value = getattr(getattr(config, section), field)
         default = f"{value.start}-{value.stop - 1}" if isinstance(value, range) else str(value)
         key = ini_key(field)
-        text = texts.get(section, {}).get(key, default)
-        yield section, field, _line(section, key, text, allowed)
+        yield RefusedValue(section, field, key, texts.get(section, {}).get(key, Value(default, 0)), refusal)
 
 
-def _missing(config: Config, texts: Texts, demands: Sequence[str], wrong: set[tuple[str, str]]) -> Iterator[_Mistake]:
+def _missing(
+    config: Config, texts: Values, demands: Sequence[str], wrong: set[tuple[str, str]]
+) -> Iterator[RefusedValue]:
+    refusal = rules.Refusal("this script needs a value here, it must not be empty")
     for demand in demands:
         section, _, field = demand.partition(".")
         if (section, field) not in wrong and not getattr(getattr(config, section), field):
-            text = texts.get(section, {}).get(ini_key(field), "")
-            allowed = "this script needs a value here, it must not be empty"
-            yield section, field, _line(section, ini_key(field), text, allowed)
+            key = ini_key(field)
+            yield RefusedValue(section, field, key, texts.get(section, {}).get(key, Value("", 0)), refusal)
 
 
-def _unknown(texts: Texts) -> Iterator[str]:
-    known = schema()
-    for section, keys in texts.items():
-        if section not in known:
-            yield f"[{structure.shown(section)}]: unknown section{_nearest(section, known)}"
-            continue
-        for key, text in keys.items():
-            if key not in known[section]:
-                yield _line(
-                    section,
-                    key,
-                    text,
-                    f"unknown key{_other_home(key, known) or _nearest(key, known[section])}",
-                )
-
-
-def _other_home(key: str, known: Mapping[str, Mapping[str, object]]) -> str:
-    homes = [f"[{section}]" for section, keys in known.items() if key in keys]
-    return f", it belongs in {homes[0]}" if homes else ""
-
-
-def _nearest(name: str, known: Mapping[str, object]) -> str:
-    import difflib
-
-    near = difflib.get_close_matches(name.lower()[:80], known, n=1)
-    return f", did you mean {near[0]}?" if near else f", known are {', '.join(known)}"
-
-
-def _line(section: str, key: str, text: str, allowed: str) -> str:
-    value = f"= {_may_be_shown(section, key, text)}" if text else "is empty"
-    # A secret that is left without its key may look like one.
-    name = structure.shown(key) if section in _open_sections() or re.fullmatch(r"[A-Za-z_]+", key) else "(not shown)"
-    return f"[{section}] {name} {value}: {allowed}"
-
-
-def _may_be_shown(section: str, key: str, text: str) -> str:
-    """Return a value for a message; what is a secret, or could be one under a misspelled key, is left out."""
-    field = schema().get(section, {}).get(key)
-    is_harmless = field is not None and "Secret" not in str(field.type)
-    return structure.shown(text) if is_harmless or section in _open_sections() else "(not shown)"
+def _has_unknown(texts: Values, known: Mapping[str, Keys]) -> bool:
+    return any(section not in known or not keys.keys() <= known[section].keys() for section, keys in texts.items())

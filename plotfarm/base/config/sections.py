@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from plotfarm.base.secret import Secret
+from plotfarm.base.secret import Secret, SecretUrl
 
 _NOT_SET = Secret()
 _CHANNELS = ("email", "sms", "pb", "services")
@@ -43,7 +43,7 @@ class Notifications:
     per_plot: bool = False
     per_coin: bool = True
     per_coin_email: bool = True  # False: of coins all ways tell but e-mail
-    services: tuple[Secret, ...] = ()  # Apprise URLs, for anything else
+    services: tuple[SecretUrl, ...] = ()  # Apprise URLs, for anything else; each with its severities before it
     info_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
     warning_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
     critical_channels: tuple[str, ...] = field(default=_CHANNELS, metadata={"choices": _CHANNELS})
@@ -58,11 +58,12 @@ class Email:
     """`[email]`: how mail is sent."""
 
     sender: str = ""  # "": USER@HOST
-    recipients: tuple[str, ...] = ()
+    recipients: tuple[str, ...] = field(default=(), metadata={"quoted": True})
     method: str = field(default="smtp", metadata={"choices": ("smtp", "sendmail")})
     host: str = "localhost"
     port: int = field(default=0, metadata={"minimum": 0})  # 0: 465 for tls, 587 for starttls, 25 for none
     security: str = field(default="starttls", metadata={"choices": ("none", "starttls", "tls")})
+    allow_plain: bool = False  # True: the password may go as clear text to a host that is not this one
     certificates: str = ""  # a file or directory of trusted CAs; "": those of the system
     user: str = ""
     password: Secret = _NOT_SET
@@ -110,6 +111,8 @@ class Chia:
     home: str = "~/.chia/mainnet"  # ~ is for the chia room to follow
     log: str = ""  # a path; "": log/debug.log in `home`
     silent_minutes: float = field(default=15.0, metadata={"minimum": 0})  # longer silence: it does not farm; 0: never
+    harvester: str = field(default="auto", metadata={"choices": ("auto", "never")})  # is it asked if the log is silent?
+    harvester_port: int = field(default=8560, metadata={"minimum": 1})  # of its RPC, on this host
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,7 @@ class Coins:
     wallet_port: int = field(default=9256, metadata={"minimum": 1})
     wallet_certificate: str = ""  # "": config/ssl/wallet/private_wallet.crt in [chia] home
     wallet_key: str = ""  # "": likewise, .key
+    wallet_authority: str = ""  # "": ../ca/private_ca.crt, from where the certificate is
 
 
 @dataclass(frozen=True)
@@ -135,6 +139,18 @@ class Watch:
     system_disk_free_bytes: int = 5 * 10**9  # `system_disk_free` in the file
     chia_difference: int = field(default=5, metadata={"minimum": 0})  # plots on drives, less those Chia farms
     trouble_minutes: float = field(default=15.0, metadata={"minimum": 0})  # a job may fail for so long
+    intervals: tuple[str, ...] = ()  # "plot_manager: 5": minutes between its runs; 0: nobody waits for it
+    lock_seconds: float = field(default=20.0, metadata={"minimum": 0.1})  # so long a lock is waited for
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """`[heartbeat]`: where each script says that it runs; the field's name is the script's."""
+
+    drive_manager: Secret = _NOT_SET
+    plot_manager: Secret = _NOT_SET
+    move_local_plots: Secret = _NOT_SET
+    coin_monitor: Secret = _NOT_SET
 
 
 @dataclass(frozen=True)
@@ -209,6 +225,7 @@ class Nas:
     connect_timeout_seconds: int = field(default=10, metadata={"minimum": 1})
     streams: int = field(default=4, metadata={"minimum": 1})  # plots on their way at once to one NAS
     policy: str = field(default="most_free", metadata={"choices": ("most_free", "in_order", "round_robin")})
+    answer_seconds: float = field(default=30.0, metadata={"minimum": 1})  # so long an answer about room counts
     links: tuple[str, ...] = field(default=(), metadata={"lines": True})  # "NAS: ADDRESS, ADDRESS", a line a NAS
 
 
@@ -292,4 +309,5 @@ class Config:
     chia: Chia = Chia()
     coins: Coins = Coins()
     watch: Watch = Watch()
+    heartbeat: Heartbeat = Heartbeat()
     testing: Testing = Testing()

@@ -10,7 +10,8 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from plotfarm.base.secret import Secret
+from plotfarm.base.condition import Severity
+from plotfarm.base.secret import Secret, SecretUrl
 from plotfarm.base.units import parse_bytes
 
 # A reader gets the text and the metadata of the field.
@@ -26,6 +27,7 @@ _BOOLEANS = {
     "false": False,
     "off": False,
 }
+_SEVERITIES = {severity.value: severity for severity in Severity}
 _LOWEST_PORT, _HIGHEST_PORT = 1024, 65535
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -131,8 +133,16 @@ def _read_strings(text: str, metadata: Mapping[str, object]) -> tuple[str, ...]:
         return _read_words(text, metadata)
     if metadata.get("lines"):
         return _read_lines(text, metadata)
+    if metadata.get("quoted"):
+        return _read_quoted(text)
     items = _read_texts(text, metadata)
     return tuple(_read_text(item, metadata) for item in items) if "choices" in metadata else items
+
+
+def _read_quoted(text: str) -> tuple[str, ...]:
+    """Return the items of a list in which a comma between quotation marks divides nothing: "Doe, Jo" <jo@e.org>."""
+    items = (item.strip() for item in re.findall(r'(?:"[^"\n]*"|[^,\n])+', text))
+    return tuple(dict.fromkeys(item for item in items if item))
 
 
 def _read_secret(text: str, metadata: Mapping[str, object]) -> Secret:
@@ -141,6 +151,22 @@ def _read_secret(text: str, metadata: Mapping[str, object]) -> Secret:
 
 def _read_secrets(text: str, metadata: Mapping[str, object]) -> tuple[Secret, ...]:
     return tuple(Secret(line) for line in text.split() if line)
+
+
+def _read_secret_urls(text: str, metadata: Mapping[str, object]) -> tuple[SecretUrl, ...]:
+    """Read URLs, before each the severities that go there if not all do: `warning, critical ntfy://host/alarm`."""
+    found: dict[str, frozenset[Severity]] = {}
+    severities: set[Severity] = set()
+    for word in text.split():
+        name = word.rstrip(",:").lower()
+        if name in _SEVERITIES:
+            severities.add(_SEVERITIES[name])
+            continue
+        found[word] = found.get(word, frozenset()) | (severities or frozenset(Severity))
+        severities = set()
+    if severities:
+        raise ValueError("the URL of a service is allowed, and needed, behind info, warning or critical")
+    return tuple(SecretUrl(url, wanted) for url, wanted in found.items())
 
 
 def _read_ports(text: str, metadata: Mapping[str, object]) -> range:
@@ -166,4 +192,5 @@ READERS: dict[str, Reader] = {
     "tuple[Path, ...]": _read_paths,
     "Secret": _read_secret,
     "tuple[Secret, ...]": _read_secrets,
+    "tuple[SecretUrl, ...]": _read_secret_urls,
 }

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.lock_files import LockRefused
+from plotfarm.base.lock_waits import LockTimeout
 from plotfarm.base.locks import Lock, LockBusy
 from plotfarm.drives.model import lock_name
 
@@ -42,23 +44,25 @@ def call(argv: Sequence[str], disk: str, timeout_seconds: float, lock_directory:
     deadline = time.monotonic() + timeout_seconds
     lock = Lock(lock_directory / lock_name("smart", disk))
     try:
-        _take(lock)
-        if time.monotonic() >= deadline:
-            raise NoAnswer(f"another process has been asking it for {timeout_seconds:g} seconds: {DYING}")
+        _take(lock, deadline)
         return _run(argv, deadline, timeout_seconds, lock)
     except OSError as error:
         raise NoAnswer(f"{error.filename or argv[0]}: {error.strerror}") from None
+    except LockRefused as error:
+        raise NoAnswer(str(error)) from None
+    except LockTimeout:
+        raise NoAnswer(f"another process has been asking it for {timeout_seconds:g} seconds: {DYING}") from None
     finally:
         lock.release()
 
 
-def _take(lock: Lock) -> None:
+def _take(lock: Lock, deadline: float) -> None:
     try:
         lock.acquire()
     except LockBusy as busy:
         if busy.holder.get("left_behind"):
             raise NoAnswer(f"an earlier smartctl still hangs there: {DYING}") from None
-        lock.acquire(wait=True)
+        lock.acquire(wait=True, limit_seconds=deadline - time.monotonic())
 
 
 def _run(argv: Sequence[str], deadline: float, timeout_seconds: float, lock: Lock) -> Answer:

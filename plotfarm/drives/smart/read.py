@@ -37,7 +37,7 @@ def read_health(
         return {}
     try:
         words = smartctl_words(settings.smartctl)
-        lock_directory.mkdir(parents=True, exist_ok=True)
+        lock_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except PlotfarmError as error:
         return {disk: without(disk, now, str(error)) for disk in disks}
     except OSError as error:

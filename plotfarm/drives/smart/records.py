@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, TypedDict
 
 from plotfarm.base.database import Database
+from plotfarm.base.text import as_stored, from_stored
 from plotfarm.base.units import DAY_SECONDS
 from plotfarm.drives.health import Assessment, Health
 
@@ -134,7 +134,7 @@ class HealthRecords:
         found: dict[str, list[Health]] = {}
         for key, *values in rows:
             reading = _dated(values)
-            found.setdefault(_identity(key), []).append(replace(reading, last_read=reading.time))
+            found.setdefault(from_stored(key), []).append(replace(reading, last_read=reading.time))
         return found
 
     def _remembered(self) -> Iterator[tuple[str, Health]]:
@@ -147,30 +147,30 @@ class HealthRecords:
             fields["assessment"] = Assessment.of_stored(fields["assessment"])
             for name in ("asleep", "says_hot"):
                 fields[name] = bool(fields.get(name))
-            yield _identity(key), Health(**fields)
+            yield from_stored(key), Health(**fields)
 
     def _last_dated(self) -> dict[str, Health]:
         rows = self._database.rows(
             f"SELECT identity, {', '.join(_DATED)} FROM health_readings "  # noqa: S608
             "WHERE id IN (SELECT max(id) FROM health_readings GROUP BY identity)"
         )
-        return {_identity(key): _dated(values) for key, *values in rows}
+        return {from_stored(key): _dated(values) for key, *values in rows}
 
     def _remember(self, identity: str, health: Health) -> None:
         self._database.write(
             f"INSERT OR REPLACE INTO health VALUES ({', '.join('?' * (1 + len(_COLUMNS)))})",  # noqa: S608
-            (_key(identity), *(getattr(health, column) for column in _COLUMNS)),
+            (as_stored(identity), *(getattr(health, column) for column in _COLUMNS)),
         )
         self._database.write(
             f"INSERT OR REPLACE INTO health_details VALUES ({', '.join('?' * (1 + len(_DETAILS)))})",  # noqa: S608
-            (_key(identity), *(getattr(health, column) for column in _DETAILS)),
+            (as_stored(identity), *(getattr(health, column) for column in _DETAILS)),
         )
 
     def _add(self, identity: str, health: Health) -> None:
         self._database.write(
             f"INSERT INTO health_readings (identity, {', '.join(_DATED)}) "  # noqa: S608
             f"VALUES ({', '.join('?' * (1 + len(_DATED)))})",
-            (_key(identity), *(getattr(health, column) for column in _DATED)),
+            (as_stored(identity), *(getattr(health, column) for column in _DATED)),
         )
 
     def _forget(self, before: float) -> None:
@@ -189,16 +189,3 @@ def _dated(values: Sequence[Any]) -> Health:
 def _is_news(health: Health, before: Health | None) -> bool:
     changed = before is None or any(getattr(health, name) != getattr(before, name) for name in _CHANGES)
     return changed or (before is not None and not before.time <= health.time < before.time + DAY_SECONDS)
-
-
-def _key(identity: str) -> str | bytes:
-    """Return an identity as SQLite can hold it: as bytes if it is no text, as mountpoints may be."""
-    try:
-        identity.encode()
-    except UnicodeEncodeError:
-        return os.fsencode(identity)
-    return identity
-
-
-def _identity(key: str | bytes) -> str:
-    return key if isinstance(key, str) else os.fsdecode(key)

@@ -15,6 +15,7 @@ from enum import Enum
 from typing import Protocol
 from urllib.parse import quote
 
+from plotfarm.base.condition import Severity
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.secret import Secret
 from plotfarm.base.text import one_line
@@ -62,8 +63,11 @@ class Channel(Protocol):
     def name(self) -> str:
         """Return email, sms, pb or services."""
 
-    def recipients(self) -> Sequence[str]:
-        """Return labels of those who are told. They may be stored and shown: none is a secret."""
+    def recipients(self, severity: Severity | None = None) -> Sequence[str]:
+        """Return labels of those who get messages of a severity; None: all of them.
+
+        They may be stored and shown: none is a secret.
+        """
 
     def send(self, message: Message, recipients: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
         """Send to these recipients, and yield what became of it for each as soon as it is known.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from plotfarm.base.condition import Severity
 from plotfarm.base.config.sections import Pushbullet
 from plotfarm.base.secret import Secret
 from plotfarm.notify.channels.channel import (
@@ -34,7 +35,7 @@ class PushbulletChannel:
         self._tokens: Mapping[str, Secret] = {label("pushbullet", token): token for token in settings.access_tokens}
         self._timeout_seconds = timeout_seconds
 
-    def recipients(self) -> Sequence[str]:
+    def recipients(self, severity: Severity | None = None) -> Sequence[str]:
         """Return a label for each access token."""
         return tuple(self._tokens)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from plotfarm.base.condition import Severity
-from plotfarm.base.secret import Secret
+from plotfarm.base.secret import Secret, SecretUrl
 from plotfarm.notify.channels.channel import (
     SENT,
     Outcome,
@@ -21,9 +20,21 @@ from plotfarm.notify.channels.channel import (
 )
 from plotfarm.notify.message import Message
 
+if TYPE_CHECKING:
+    from apprise import AppriseAsset, NotifyBase
+
 _KINDS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
 _SCHEMA = re.compile(r"([a-z][a-z0-9]{0,19})://", re.IGNORECASE)
-_STATUS = re.compile(r"error=(\d{3})\b")
+# ntfy says its own number, which begins with the status: 40101.
+_STATUS = re.compile(r"error=([1-5]\d{2})(?:\d{2})?\b")
+_HAS_PRIORITY = re.compile(r"[?&]priority=", re.IGNORECASE)
+# Those that wake somebody up, where the service can: by the protocol of a service, as Apprise has it.
+_PRIORITIES = {
+    "ntfys": {Severity.WARNING: "high", Severity.CRITICAL: "max"},
+    "gotifys": {Severity.WARNING: "high", Severity.CRITICAL: "emergency"},
+    "pover": {Severity.CRITICAL: "high"},  # goes through quiet hours; an emergency rings until somebody answers
+}
+_ONLY_FOR_NOW = (407, 408, 425, 429)
 _REMEDIES = {
     400: "see how the URL is written at https://github.com/caronc/apprise",
     401: "is the URL in [notifications] services still right?",
@@ -38,27 +49,48 @@ class ServicesChannel:
 
     name = "services"
 
-    def __init__(self, urls: Sequence[Secret], timeout_seconds: float) -> None:
-        self._urls: Mapping[str, Secret] = {label(_kind(url), url): url for url in urls}
+    def __init__(self, urls: Sequence[SecretUrl], timeout_seconds: float) -> None:
+        self._urls: Mapping[str, SecretUrl] = {label(_kind(url), url): url for url in urls}
         self._timeout_seconds = timeout_seconds
 
-    def recipients(self) -> Sequence[str]:
-        """Return a label for each URL."""
-        return tuple(self._urls)
+    def recipients(self, severity: Severity | None = None) -> Sequence[str]:
+        """Return a label for each URL that messages of this severity go to."""
+        return tuple(name for name, url in self._urls.items() if severity is None or severity in url.severities)
 
     def send(self, message: Message, recipients: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
         """Send to each of these services, one after the other."""
         return one_by_one(self.name, recipients, self._urls, lambda recipient: self._send_one(message, recipient))
 
     def _send_one(self, message: Message, recipient: str) -> Outcome:
-        from apprise import Apprise, AppriseAsset, OverflowMode
+        try:
+            from apprise import Apprise, AppriseAsset
+        except ImportError:  # the packages of this checkout cannot be used, and that has to be told
+            from plotfarm.notify.channels import bare
+
+            return bare.send(self._urls[recipient].reveal(), message, self._timeout_seconds)
 
         # Without threads of its own, which the end of this process would have to wait for.
         asset = AppriseAsset(app_id="Chia Plot Manager", async_mode=False, service_timeout=0)
-        service = Apprise.instantiate(self._urls[recipient].reveal(), asset=asset)
+        service = self._service(self._urls[recipient].reveal(), message.severity, asset)
         if service is None:
             remedy = "see how it is written, and what it needs, at https://github.com/caronc/apprise"
             return refused(f"Apprise cannot use this URL of [notifications] services: {remedy}")
+        sender = Apprise(asset=asset)
+        sender.add(service)
+        kind = _KINDS[message.severity]
+        with sender.notify(as_text(message.text), title(message), kind, body_format="text") as result:
+            return SENT if result else _failure(entry.message for entry in result.logs())
+
+    def _service(self, url: str, severity: Severity, asset: AppriseAsset) -> NotifyBase | None:
+        """Return what Apprise makes of a URL, with the priority of this severity; None if it is none that it knows."""
+        from apprise import Apprise, OverflowMode
+
+        service = Apprise.instantiate(url, asset=asset)
+        if service is None:
+            return None
+        urgent = _with_priority(url, str(service.secure_protocol), severity)
+        if urgent != url:
+            service = Apprise.instantiate(urgent, asset=asset) or service
         # What stands in the URL itself (cto, rto, overflow) is in there already.
         for setting, value in (
             ("socket_connect_timeout", self._timeout_seconds),
@@ -66,44 +98,36 @@ class ServicesChannel:
             ("overflow_mode", OverflowMode.SPLIT),  # a long report is sent in parts, not refused or cut
         ):
             vars(service).setdefault(setting, value)
-        sender = Apprise(asset=asset)
-        sender.add(service)
-        with _Listener() as listener:
-            was_sent = sender.notify(
-                as_text(message.text), title(message), _KINDS[message.severity], body_format="text"
-            )
-        return SENT if was_sent else try_again(listener.why())
+        return service
 
 
-class _Listener(logging.Handler):
-    """Hears why Apprise, which only says yes or no, could not send. Of its words nothing but a status is taken."""
+def _failure(said: Iterable[str]) -> Outcome:
+    """Return what it means that a message was not sent. Of Apprise's words nothing but statuses is taken.
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._thread = threading.get_ident()
-        self._heard: list[str] = []
+    What was refused as such, in all of its parts, will be refused again: a wrong token, a topic that is not there.
+    """
+    words = "\n".join(said)
+    statuses = [int(found) for found in _STATUS.findall(words)]
+    if statuses:
+        status = statuses[-1]
+        why = f"the service did not take it (HTTP {status})"
+        why += f": {_REMEDIES[status]}" if status in _REMEDIES else ""
+        return refused(why) if all(map(_is_final, statuses)) else try_again(why)
+    if "connection error" in words.lower():
+        return try_again("the service cannot be reached or does not answer")
+    return try_again("the service did not take it: is the URL in [notifications] services still right?")
 
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
-            self._heard.append(record.getMessage())
 
-    def why(self) -> str:
-        """Return what is known of the reason."""
-        heard = "\n".join(self._heard)
-        if match := _STATUS.search(heard):
-            status = int(match[1])
-            why = f"the service did not take it (HTTP {status})"
-            return f"{why}: {_REMEDIES[status]}" if status in _REMEDIES else why
-        if "connection error" in heard.lower():
-            return "the service cannot be reached or does not answer"
-        return "the service did not take it: is the URL in [notifications] services still right?"
+def _is_final(status: int) -> bool:
+    return 400 <= status < 500 and status not in _ONLY_FOR_NOW
 
-    def __enter__(self) -> _Listener:
-        logging.getLogger("apprise").addHandler(self)
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        logging.getLogger("apprise").removeHandler(self)
+def _with_priority(url: str, protocol: str, severity: Severity) -> str:
+    """Return the URL of a service with the priority of a message, unless the owner has set one in it."""
+    priority = _PRIORITIES.get(protocol, {}).get(severity)
+    if priority is None or _HAS_PRIORITY.search(url):
+        return url
+    return f"{url}{'&' if '?' in url else '?'}priority={priority}"
 
 
 def _kind(url: Secret) -> str:

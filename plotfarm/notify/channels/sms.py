@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from plotfarm.base.condition import Severity
 from plotfarm.base.config.sections import Sms
 from plotfarm.notify.channels.channel import (
     SENT,
@@ -49,7 +50,7 @@ class SmsChannel:
     def __init__(self, settings: Sms, timeout_seconds: float, http_client: HttpClient | None = None) -> None:
         self._settings, self._timeout_seconds, self._http_client = settings, timeout_seconds, http_client
 
-    def recipients(self) -> Sequence[str]:
+    def recipients(self, severity: Severity | None = None) -> Sequence[str]:
         """Return the numbers."""
         return self._settings.recipients
 

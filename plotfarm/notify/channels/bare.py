@@ -1,0 +1,105 @@
+"""Messages to services without Apprise: for the day when the packages of a checkout cannot be used.
+
+With the standard library alone, and only for the services that need no more than one request: json, ntfy, Gotify,
+Discord and Telegram, by Apprise URLs as they stand in `[notifications] services`. Others wait in the outbox.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from plotfarm.base.condition import Severity
+from plotfarm.notify.channels.channel import SENT, Outcome, as_text, refused, title, try_again
+from plotfarm.notify.message import Message
+
+_LONGEST_TEXT = 1900  # Discord takes 2000 characters
+_PRIORITIES = {Severity.INFO: 3, Severity.WARNING: 4, Severity.CRITICAL: 5}  # of ntfy, from 1 to 5
+_PERMANENT = (400, 401, 403, 404)
+
+
+@dataclass(frozen=True)
+class Posted:
+    """One request."""
+
+    url: str
+    body: bytes
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+def send(url: str, message: Message, timeout_seconds: float) -> Outcome:
+    """Send one message to the service of an Apprise URL; what became of it holds no part of the URL."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
+    posted = request_of(url, message)
+    if posted is None:
+        return try_again("Apprise is not installed, and without it this service cannot be used: run ./install.sh")
+    request = Request(posted.url, data=posted.body, headers=posted.headers)  # noqa: S310 (http(s) only, see below)
+    try:
+        with urlopen(request, timeout=timeout_seconds):  # noqa: S310
+            return SENT
+    except HTTPError as error:
+        why = f"the service did not take it (HTTP {error.code})"
+        return refused(why) if error.code in _PERMANENT else try_again(why)
+    except Exception as error:  # whatever a network does; its text may hold the URL
+        return try_again(f"the service cannot be reached ({type(error).__name__})")
+
+
+def request_of(url: str, message: Message) -> Posted | None:
+    """Return what is to be posted for an Apprise URL; None if that cannot be told here."""
+    try:
+        parts = urlsplit(url.strip())
+        words = [unquote(word) for word in parts.path.split("/") if word]
+        host = parts.hostname or ""
+    except ValueError:
+        return None
+    text = as_text(f"{title(message)}\n\n{message.short}")[:_LONGEST_TEXT]
+    match parts.scheme.lower():
+        case "json" | "jsons":
+            content: dict[str, object] = {
+                "version": "1.0",
+                "title": title(message),
+                "message": as_text(message.text),
+                "type": "info",
+            }
+            return _json(f"{_base(parts)}{parts.path}", content, _login(parts))
+        case "ntfy" | "ntfys" if host:
+            base = _base(parts) if words else "https://ntfy.sh"
+            topic = words[0] if words else parts.netloc.rpartition("@")[2]
+            priority = str(_PRIORITIES[message.severity])
+            return Posted(f"{base}/{topic}", text.encode(), {"Priority": priority, **_login(parts)})
+        case "gotify" | "gotifys" if words:
+            content = {"title": title(message), "message": as_text(message.text), "priority": 5}
+            where = "/".join([_base(parts), *words[:-1], "message"])
+            return _json(where, content, {"X-Gotify-Key": words[-1]})
+        case "discord" if words:
+            identity = parts.netloc.rpartition("@")[2]  # in its own case
+            return _json(f"https://discord.com/api/webhooks/{identity}/{words[0]}", {"content": text})
+        case "tgram" if words:
+            return _json(f"https://api.telegram.org/bot{parts.netloc}/sendMessage", {"chat_id": words[0], "text": text})
+        case _:
+            return None
+
+
+def _base(parts: SplitResult) -> str:
+    """Return http://HOST:PORT, or https:// if the scheme ends with s."""
+    scheme = "https" if parts.scheme.lower().endswith("s") else "http"
+    return f"{scheme}://{parts.netloc.rpartition('@')[2]}"
+
+
+def _login(parts: SplitResult) -> dict[str, str]:
+    user, password = unquote(parts.username or ""), unquote(parts.password or "")
+    if not user:
+        return {}
+    if not password and user.startswith("tk_"):  # a token of ntfy
+        return {"Authorization": f"Bearer {user}"}
+    return {"Authorization": f"Basic {base64.b64encode(f'{user}:{password}'.encode()).decode()}"}
+
+
+def _json(url: str, content: Mapping[str, object], headers: dict[str, str] | None = None) -> Posted:
+    more = {"Content-Type": "application/json", "User-Agent": "chia-plot-manager", **(headers or {})}
+    return Posted(url, json.dumps(content).encode(), more)

@@ -1,0 +1,57 @@
+"""Messages to services without Apprise: the same requests that it would make, as far as they are known here."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from plotfarm.base.condition import Severity
+from plotfarm.notify.channels.bare import request_of
+from plotfarm.notify.message import Message
+
+MESSAGE = Message("alert", Severity.CRITICAL, "nas: no script can start", "short: it is stale", "The whole story\n")
+
+
+@pytest.mark.parametrize(
+    ("url", "posted", "headers"),
+    [
+        ("ntfy://my-Farm", "https://ntfy.sh/my-Farm", {"Priority": "5"}),
+        ("ntfy://ntfy.example.org/my-farm", "http://ntfy.example.org/my-farm", {"Priority": "5"}),
+        (
+            "ntfys://tk_secret@ntfy.example.org:8443/my-farm?priority=max", "https://ntfy.example.org:8443/my-farm",
+            {"Priority": "5", "Authorization": "Bearer tk_secret"},
+        ),
+        (
+            "ntfys://me:pass@ntfy.example.org/my-farm", "https://ntfy.example.org/my-farm",
+            {"Priority": "5", "Authorization": "Basic bWU6cGFzcw=="},
+        ),
+        (
+            "gotifys://push.example.org/below/Atoken", "https://push.example.org/below/message",
+            {"X-Gotify-Key": "Atoken"},
+        ),
+        ("discord://4174216298/JHMHI8qBe7_k", "https://discord.com/api/webhooks/4174216298/JHMHI8qBe7_k", {}),
+        ("tgram://123456:ABCdef/987", "https://api.telegram.org/bot123456:ABCdef/sendMessage", {}),
+        ("json://user:pass@127.0.0.1:8080/notify/farm", "http://127.0.0.1:8080/notify/farm",
+         {"Authorization": "Basic dXNlcjpwYXNz"}),
+    ],
+)  # fmt: skip
+def test_what_is_posted_where(url: str, posted: str, headers: dict[str, str]) -> None:
+    request = request_of(url, MESSAGE)
+    assert request is not None
+    assert request.url == posted
+    assert {name: value for name, value in request.headers.items() if name in headers} == headers
+    assert "no script can start" in request.body.decode()
+
+
+def test_telegram_is_told_which_chat() -> None:
+    request = request_of("tgram://123456:ABCdef/987", MESSAGE)
+    assert request is not None
+    assert json.loads(request.body)["chat_id"] == "987"
+
+
+@pytest.mark.parametrize(
+    "url", ["slack://a/b/c", "matrix://x", "nonsense", "", "ntfy://[broken/x", "discord://only-one"]
+)
+def test_what_is_not_known_waits_for_apprise(url: str) -> None:
+    assert request_of(url, MESSAGE) is None
