@@ -3,7 +3,8 @@
 # restricted key it honours the few verbs of this suite and refuses everything else.
 set -euo pipefail
 
-checkout=$(dirname -- "$(readlink -f -- "${BASH_SOURCE[0]}")")
+script=$(readlink -f -- "${BASH_SOURCE[0]}")
+checkout=${script%/*}
 cd -- "$checkout"
 if [ ! -x .venv/bin/python ]; then
     echo "receive_plot.sh: $checkout is not set up yet: run $checkout/install.sh nas" >&2

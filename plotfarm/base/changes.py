@@ -20,9 +20,10 @@ class Releases:
     def __init__(self) -> None:
         self._watch = kernel.new_watch()
         self._nothing = os.pipe() if self._watch is None else None
+        self._watched: set[Path] = set()
 
     def of(self, locks: Iterable[Path]) -> int:
-        """Forget what has happened so far, and return the descriptor to wait for."""
+        """Forget what has happened so far, and return the descriptor to wait for. Lock files are never deleted."""
         if self._watch is None:
             assert self._nothing is not None
             return self._nothing[0]
@@ -30,5 +31,6 @@ class Releases:
             while os.read(self._watch, 65536):
                 pass
         for lock in locks:
-            kernel.watch_closing(self._watch, lock)
+            if lock not in self._watched and kernel.watch_closing(self._watch, lock):
+                self._watched.add(lock)
         return self._watch

@@ -18,7 +18,7 @@ from typing import Any
 from plotfarm.base.memory_trouble import NewerMemoryError, Trouble, note, trouble_of
 from plotfarm.base.private import make_private
 
-SCHEMA_VERSION = 11  # how many entries `base/history.py` has
+SCHEMA_VERSION = 12  # how many entries `base/history.py` has
 
 _LOG = logging.getLogger(__name__)
 _BUSY_SECONDS = 5.0

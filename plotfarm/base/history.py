@@ -186,6 +186,21 @@ _ROOM_OF_NAS = """
 CREATE TABLE nas_rooms (nas TEXT PRIMARY KEY, bytes INTEGER NOT NULL, heard REAL NOT NULL) WITHOUT ROWID;
 """
 
+# What lay in each directory is kept in one row instead of one for each plot: what was known of headers is read anew.
+# `drive_readings`: what drives answered last; identities, and what they answered, may hold bytes that are no text.
+_COMPACT_COUNTS = """
+DROP TABLE plot_headers;
+ALTER TABLE counted_drives ADD COLUMN counts TEXT NOT NULL DEFAULT '';
+CREATE TABLE counted_directories (
+    drive INTEGER NOT NULL, path BLOB NOT NULL, signature TEXT NOT NULL, gone_through REAL NOT NULL,
+    facts TEXT NOT NULL, headers BLOB NOT NULL, PRIMARY KEY (drive, path)
+);
+CREATE TABLE drive_readings (
+    identity BLOB PRIMARY KEY, mountpoint BLOB NOT NULL, device_number INTEGER NOT NULL, boot TEXT NOT NULL,
+    since_boot REAL NOT NULL, time REAL NOT NULL, facts TEXT NOT NULL
+) WITHOUT ROWID;
+"""
+
 MIGRATIONS = (
     Migration("the tables as they were when versions began to be counted", _UNNUMBERED),
     Migration("how a transfer ended, and why, are two columns", _TYPED_OUTCOMES),
@@ -198,4 +213,5 @@ MIGRATIONS = (
     Migration("which file system was read at a place, where udev does not tell it", _FILE_SYSTEMS),
     Migration("which key's wallet has confirmed a coin", _WALLET_KEY),
     Migration("what each NAS said last that it can take", _ROOM_OF_NAS),
+    Migration("plots are counted by directory, and what drives answered is remembered", _COMPACT_COUNTS),
 )

@@ -46,9 +46,9 @@ def new_watch() -> int | None:
     return descriptor if descriptor >= 0 else None
 
 
-def watch_closing(watch: int, file: str | os.PathLike[str]) -> None:
-    """Let a watch be readable when somebody closes a file that was open for writing; nothing if it is gone."""
-    _libc.inotify_add_watch(watch, os.fsencode(file), _IN_CLOSE_WRITE)
+def watch_closing(watch: int, file: str | os.PathLike[str]) -> bool:
+    """Let a watch be readable when somebody closes a file that was open for writing; False if it cannot, or is gone."""
+    return bool(_libc.inotify_add_watch(watch, os.fsencode(file), _IN_CLOSE_WRITE) >= 0)
 
 
 def write_back(descriptor: int, offset: int, length: int, *, wait: bool) -> None:

@@ -12,6 +12,8 @@ from dataclasses import asdict
 from typing import Any
 
 from plotfarm.base.disk_error import DiskError
+from plotfarm.drives.counted import Count, CountedDirectory
+from plotfarm.drives.effort import Effort, OutOfTimeError
 from plotfarm.drives.file_system_uuid import uuid_on
 from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable, has_uuid
 from plotfarm.drives.mount_identity import mount_identity
@@ -61,6 +63,20 @@ def _uuid(drive: Drive, directory: int, table: Sequence[Mount]) -> str:
     return uuid_on(directory, mount)
 
 
+def ask_for_names(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> dict[str, Any]:
+    """Return which plots of these names lie on a drive, in the same form, and nothing else of it."""
+    try:
+        directory = open_mounted(drive, table)
+    except DriveUnusable as error:
+        return _problem(error.why)
+    try:
+        return {"found": _look_for(names, directory)}
+    except OSError as error:
+        return _problem(why_of_error(error))
+    finally:
+        os.close(directory)
+
+
 def _problem(why: Why) -> dict[str, Any]:
     return {"problem": asdict(why)}
 
@@ -98,29 +114,42 @@ def _look_for(names: Collection[str], directory: int) -> dict[str, int]:
 
 
 def ask_for_plots(
-    drive: Drive, known: Mapping[int, int], elsewhere: Collection[str], table: Sequence[Mount], until: float
+    drive: Drive,
+    known: Mapping[str, CountedDirectory],
+    elsewhere: Collection[str],
+    table: Sequence[Mount],
+    effort: Effort,
 ) -> Iterator[dict[str, Any]]:
-    """Yield the counts of drives.counting, or why there are none as `uncounted`."""
-    from plotfarm.drives.counting import OutOfTimeError, PlaceError, count_plots  # only where plots are counted
+    """Yield what drives.counting finds, as JSON can carry it: `directory`, `count`, `read_error`, or `uncounted`.
+
+    A later count replaces an earlier one. `read_error` is why something below could not be read, or None if all could.
+    """
+    from plotfarm.drives.below import PlaceError  # only where plots are counted
+    from plotfarm.drives.counting import count_plots  # likewise
 
     try:
         directory = open_mounted(drive, table)
     except DriveUnusable as error:
         yield _uncounted(error.why)
         return
-    last: dict[str, Any] = {}
+    counted = False
     try:
-        for count in count_plots(directory, drive.mountpoint, known, elsewhere, until):
-            last = count
-            yield count
+        for news in count_plots(directory, drive.mountpoint, known, elsewhere, effort):
+            if isinstance(news, CountedDirectory):
+                yield {"directory": news.to_json()}
+            elif isinstance(news, Count):
+                counted = True
+                yield {"count": asdict(news)}
+            else:
+                yield {"read_error": asdict(news.error) if news.error else None}
     except OutOfTimeError:
-        yield _uncounted(Why(Reason.NOT_COUNTED_IN_TIME))
+        if not counted:
+            yield _uncounted(Why(Reason.NOT_COUNTED_IN_TIME))
     except OSError as error:
         why = why_of_error(error)
         if isinstance(error, PlaceError) and error.place and why.reason is Reason.IO_ERROR:
             why = Why(Reason.IO_ERROR, f"{why.detail} in {escaped(error.place)}")
-        # A count by names is kept.
-        yield {**last, "learnt": [], "gone": [], "error": asdict(why)} if last else _uncounted(why)
+        yield {"read_error": asdict(why)} if counted else _uncounted(why)  # a count by names is kept
     finally:
         os.close(directory)
 

@@ -70,14 +70,17 @@ def judge(
     identity -> why a drive should get no plots although it answers; `quarantined`: identity -> the same of one that
     lost data (Quarantine.active).
     """
+    arriving: dict[str, list[Arrival]] = {}
+    for arrival in arrivals:
+        arriving.setdefault(arrival.identity, []).append(arrival)
     still_to_come: dict[int, int] = {}
     for reading in readings:
-        here = [arrival for arrival in arrivals if arrival.identity == reading.drive.identity]
+        here = arriving.get(reading.drive.identity, [])
         number = reading.drive.device_number  # declared directories may share one file system and its room
         still_to_come[number] = still_to_come.get(number, 0) + sum(_still_to_come(one, reading) for one in here)
     verdicts = []
     for reading in readings:
-        here = [arrival for arrival in arrivals if arrival.identity == reading.drive.identity]
+        here = arriving.get(reading.drive.identity, [])
         room = reading.free_bytes - still_to_come[reading.drive.device_number] - minimum_free_bytes
         quarantine = (quarantined or {}).get(reading.drive.identity)
         why = _problem(reading, here, offlined, quarantine, unfit or {})

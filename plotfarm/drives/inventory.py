@@ -1,37 +1,30 @@
-"""The plots on the drives, as far as they are remembered: headers that were read, and the last count of each drive."""
+"""The plots on the drives, as far as they are remembered: what lay where, and the last count of each drive."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from plotfarm.base.database import Database
 from plotfarm.base.text import as_stored, from_stored
+from plotfarm.drives.counted import Count, CountedDirectory
 from plotfarm.drives.reasons import Reason, Why
 
 _MOST_DRIVES = 1000  # drives that were counted longest ago are forgotten first
-_MOST_HEADERS = 200_000  # of one drive; files beyond that are read again each time
+_MOST_HEADER_BYTES = 12_000_000  # of one directory, a million plots; one with more is gone through each time
 
 
 @dataclass(frozen=True)
 class LastCount:
     """What lay on a drive when it was last counted."""
 
-    plots: int  # plot files
+    plots: int  # plot files, without testing plots
     bytes: int
     time: float  # Unix time
-
-
-@dataclass(frozen=True)
-class HeaderNews:
-    """What one count of a drive changes in what is remembered of it."""
-
-    plots: int  # plot files
-    bytes: int
-    learnt: Collection[tuple[int, int]]  # the number of a file, what its header said
-    gone: Collection[int]  # the numbers of files that are no longer there
+    counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> files, testing plots too; None: not known
 
 
 class Inventory:
@@ -40,96 +33,141 @@ class Inventory:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def headers(self, identities: Iterable[str]) -> dict[str, Mapping[int, int]]:
-        """Return the headers that were read before: drive identity -> number of a file -> what its header said."""
+    def directories(self, identities: Iterable[str]) -> dict[str, dict[str, CountedDirectory]]:
+        """Return what is known of directories: identity of the drive -> path below its mountpoint -> what lay there."""
         numbers = self._numbers()
         return {
-            identity: dict(self._database.rows("SELECT file, said FROM plot_headers WHERE drive = ?", (number,)))
+            identity: {directory.path: directory for directory in self._directories_of(number)}
             for identity in identities
             if (number := numbers.get(identity)) is not None
         }
 
-    def remember(self, news: Mapping[str, HeaderNews], now: float) -> None:
+    def _directories_of(self, number: int) -> list[CountedDirectory]:
+        rows = self._database.rows(
+            "SELECT path, signature, gone_through, facts, headers FROM counted_directories WHERE drive = ?", (number,)
+        )
+        return [_directory(row) for row in rows]
+
+    def remember_directories(self, found: Sequence[tuple[str, CountedDirectory]]) -> None:
+        """Take in directories that were gone through, each with the identity of its drive."""
+        if not found:
+            return
+        database = self._database
+        with database.transaction():
+            self._number({identity for identity, _ in found})
+            numbers = self._numbers()
+            database.write_many(
+                "INSERT OR REPLACE INTO counted_directories (drive, path, signature, gone_through, facts, headers) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                [
+                    (numbers[identity], *_row(directory))
+                    for identity, directory in found
+                    if identity in numbers and len(directory.headers) <= _MOST_HEADER_BYTES
+                ],
+            )
+
+    def _number(self, identities: Collection[str]) -> None:
+        """Have drives that were never counted before numbered; when they were counted is not known yet."""
+        self._database.write_many(
+            "INSERT OR IGNORE INTO counted_drives (identity, plots, bytes, time) VALUES (?, 0, 0, 0)",
+            [(as_stored(identity),) for identity in identities],
+        )
+
+    def remember_counts(self, counts: Mapping[str, Count], now: float) -> None:
         """Take in what drives were counted at `now` (Unix time), by their identities."""
-        if not news:
+        if not counts:
             return
         database = self._database
         with database.transaction():
             database.write_many(
-                "INSERT INTO counted_drives (identity, plots, bytes, time) VALUES (?, ?, ?, ?) ON CONFLICT (identity) "
-                "DO UPDATE SET plots = excluded.plots, bytes = excluded.bytes, time = excluded.time",
-                [(as_stored(identity), one.plots, one.bytes, now) for identity, one in news.items()],
+                "INSERT INTO counted_drives (identity, plots, bytes, time, counts) VALUES (?, ?, ?, ?, ?) "
+                "ON CONFLICT (identity) DO UPDATE "
+                "SET plots = excluded.plots, bytes = excluded.bytes, time = excluded.time, counts = excluded.counts",
+                [
+                    (as_stored(identity), count.plot_files, count.plot_bytes, now, json.dumps(count.counts))
+                    for identity, count in counts.items()
+                ],
             )
             numbers = self._numbers()
-            for identity, one in news.items():
-                if (number := numbers.get(identity)) is not None:
-                    self._take_in(number, one)
+            gone = [
+                (numbers[identity], os.fsencode(path))
+                for identity, count in counts.items()
+                for path in count.gone
+                if identity in numbers
+            ]
+            if gone:
+                database.write_many("DELETE FROM counted_directories WHERE drive = ? AND path = ?", gone)
             if len(numbers) > _MOST_DRIVES:
                 self._forget_oldest()
-
-    def remember_counts(self, counts: Mapping[str, Mapping[str, Any]], now: float) -> None:
-        """Take in what drives.counting counted at `now`, by identities; what was not counted changes nothing."""
-        news = {
-            identity: HeaderNews(count["plot_files"], count["plot_bytes"], count["learnt"], count["gone"])
-            for identity, count in counts.items()
-            if "counts" in count
-        }
-        self.remember(news, now)
-        self._remember_errors(counts, now)
 
     def read_errors(self) -> dict[str, Why]:
         """Return what could not be read below the root of a drive when it was last counted, by identity."""
         rows = self._database.rows("SELECT identity, why FROM read_errors")
         return {os.fsdecode(identity): Why(Reason.IO_ERROR, why) for identity, why in rows}
 
-    def _remember_errors(self, counts: Mapping[str, Mapping[str, Any]], now: float) -> None:
-        """Take in of each drive whether all of it could be read, as far as that is known."""
-        met: dict[str, str] = {}
-        well: list[str] = []
-        for identity, count in counts.items():
-            said = count.get("uncounted") or count.get("error")
-            if said is not None and said["reason"] == Reason.IO_ERROR:
-                met[identity] = said["detail"]
-            elif "error" in count:
-                well.append(identity)
+    def remember_read_errors(self, met: Mapping[str, Why | None], now: float) -> None:
+        """Take in, by identity, why something on a drive could not be read, None if all could, at `now` (Unix time).
 
+        Anything but an error of the drive is no news of it.
+        """
         known = self.read_errors()
-        over = [identity for identity in well if identity in known]
+        over = [identity for identity, why in met.items() if why is None and identity in known]
         if over:
             self._database.write_many(
                 "DELETE FROM read_errors WHERE identity = ?", [(os.fsencode(identity),) for identity in over]
             )
-        if met:
+        errors = {identity: why for identity, why in met.items() if why is not None and why.reason is Reason.IO_ERROR}
+        if errors:
             self._database.write_many(
                 "INSERT INTO read_errors VALUES (?, ?, ?) ON CONFLICT (identity) DO UPDATE SET why = excluded.why",
-                [(os.fsencode(identity), why, now) for identity, why in met.items()],
+                [(os.fsencode(identity), why.detail, now) for identity, why in errors.items()],
             )
 
     def last_counts(self) -> dict[str, LastCount]:
         """Return the last count of every drive that was ever counted here, by identity."""
-        rows = self._database.rows("SELECT identity, plots, bytes, time FROM counted_drives")
-        return {from_stored(identity): LastCount(plots, size, time) for identity, plots, size, time in rows}
+        rows = self._database.rows("SELECT identity, plots, bytes, time, counts FROM counted_drives WHERE time > 0")
+        return {
+            from_stored(identity): LastCount(plots, size, time, _counts(text))
+            for identity, plots, size, time, text in rows
+        }
 
     def _numbers(self) -> dict[str, int]:
         rows = self._database.rows("SELECT identity, drive FROM counted_drives")
         return {from_stored(identity): drive for identity, drive in rows}
 
-    def _take_in(self, drive: int, news: HeaderNews) -> None:
-        database = self._database
-        if news.gone:
-            database.write_many(
-                "DELETE FROM plot_headers WHERE drive = ? AND file = ?", [(drive, file) for file in news.gone]
-            )
-        if not news.learnt:
-            return
-        kept = database.rows("SELECT count(*) FROM plot_headers WHERE drive = ?", (drive,))
-        room = max(0, _MOST_HEADERS - (kept[0][0] if kept else 0))
-        database.write_many(
-            "INSERT OR REPLACE INTO plot_headers VALUES (?, ?, ?)",
-            [(drive, file, said) for file, said in list(news.learnt)[:room]],
-        )
-
     def _forget_oldest(self) -> None:
         stale = "SELECT drive FROM counted_drives ORDER BY time DESC LIMIT -1 OFFSET ?"
-        self._database.write(f"DELETE FROM plot_headers WHERE drive IN ({stale})", (_MOST_DRIVES,))  # noqa: S608
-        self._database.write(f"DELETE FROM counted_drives WHERE drive IN ({stale})", (_MOST_DRIVES,))  # noqa: S608
+        for table in ("counted_directories", "counted_drives"):
+            self._database.write(f"DELETE FROM {table} WHERE drive IN ({stale})", (_MOST_DRIVES,))  # noqa: S608
+
+
+def _row(directory: CountedDirectory) -> tuple[object, ...]:
+    facts = {
+        "tally": sorted(directory.tally.items()),
+        "plot_bytes": directory.plot_bytes,
+        "by_name": directory.by_name,
+        "unread": directory.unread,
+        "below": directory.below,
+    }
+    path = os.fsencode(directory.path)
+    return path, directory.signature, directory.gone_through, json.dumps(facts), directory.headers
+
+
+def _directory(row: Sequence[Any]) -> CountedDirectory:
+    path, signature, gone_through, text, headers = row
+    facts = json.loads(text)
+    return CountedDirectory(
+        path=os.fsdecode(path),
+        signature=signature,
+        gone_through=gone_through,
+        tally=dict(facts["tally"]),
+        plot_bytes=facts["plot_bytes"],
+        by_name=facts["by_name"],
+        unread=facts["unread"],
+        below=tuple(facts["below"]),
+        headers=headers,
+    )
+
+
+def _counts(text: str) -> dict[tuple[str, int], int] | None:
+    return {(kind, k): files for kind, k, files in json.loads(text)} if text else None

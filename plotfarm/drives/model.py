@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -67,6 +68,7 @@ class Reading:
     uncounted: Why | None = None  # why there are no counts although they were asked for
     plots: int = 0  # in all plot files together: a .gplot may hold many; without testing plots, as plot_bytes
     plot_bytes: int = 0  # of all plot files
+    counted: float = 0.0  # Unix time of the counts, if they are of an earlier look
     headers_missing: int = 0  # files counted by their names: header unreadable, or not read yet (the next run does)
 
     @property
@@ -116,6 +118,7 @@ def has_uuid(identity: str) -> bool:
     return identity.startswith("uuid:")
 
 
+@functools.lru_cache(maxsize=4096)  # a session looks for the locks of hundreds of drives again and again
 def lock_name(purpose: str, identity: str) -> str:
     """Return the file name of a drive's lock: the identity with everything unusual escaped."""
     safe = quote(os.fsencode(identity), safe="")

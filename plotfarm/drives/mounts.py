@@ -23,6 +23,7 @@ _LOG = logging.getLogger(__name__)
 _FSTAB = Path("/etc/fstab")
 CHECKOUT = Path(__file__).resolve().parents[2]
 _DEVICE_NAMES = Path("/dev/disk")
+_NUMBER = re.compile("([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def survey(
     drives += [_directory(path, table) for path in settings.directories]
     listed = _listed_in_fstab()
     read_only = {drive.mountpoint for drive in listed if drive.is_meant_read_only}
-    drives = [replace(drive, is_meant_read_only=drive.mountpoint in read_only) for drive in drives]
+    drives = [replace(each, is_meant_read_only=True) if each.mountpoint in read_only else each for each in drives]
     missing = not_mounted(
         [_by_uuid(drive, read or {}) for drive in [*drives, *(verdict.drive for verdict in passed_over)]],
         expected=[*_expected(settings, known or {}, listed), *([Drive(current, "", "", 0, "")] if current else [])],
@@ -83,10 +84,12 @@ def _by_uuid(drive: Drive, read: Mapping[str, str]) -> Drive:
 
 def natural_order() -> Callable[[Drive], Any]:
     """Return the sorting key of drives: drive2 before drive10, wherever they are mounted."""
-    from natsort import natsort_keygen  # takes 45 ms: only where drives are sorted
+    return lambda drive: (_natural(drive.name), _natural(drive.mountpoint))
 
-    key = natsort_keygen()
-    return lambda drive: key((drive.name, drive.mountpoint))
+
+def _natural(text: str) -> list[str | int]:
+    """Return a text as words and numbers in turn, the first a word, so that texts compare by what the numbers mean."""
+    return [int(part) if index % 2 else part for index, part in enumerate(_NUMBER.split(text))]
 
 
 def sort_out(

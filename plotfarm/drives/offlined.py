@@ -91,6 +91,8 @@ def _entry(line: str) -> Entry | None:
 
 def is_offlined(drive: Drive, entries: Collection[str]) -> bool:
     """Tell whether one of the entries means this drive."""
+    if not entries:
+        return False
     return any(way in entries for way in (drive.identity, drive.name, drive.mountpoint, drive.device))
 
 

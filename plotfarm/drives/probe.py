@@ -1,9 +1,10 @@
 """Asking drives for their room and plots, although a dying one may never answer and cannot be interrupted.
 
-One forked helper asks all drives, in as many threads as it takes, and the parent listens until the
-deadline. A drive that has not answered by then is "not answering", whatever becomes of the helper: it goes
-as soon as its last drive answers. It is not killed at the deadline, because threads share one table of open
-files: one thread that hangs for ever would keep the locks of all others that were ended with it.
+One forked helper (drives.probe_helper) asks all drives, and the parent listens until the deadline. A drive that has not
+answered by then is "not answering", whatever becomes of the helper: it goes as soon as its last drive answers. It is
+not killed at the deadline, because threads share one table of open files: one thread that hangs for ever would keep
+the locks of all others that were ended with it. As long as it is there, it is what remembers that the drive is silent
+(drives.probe_turn), and nobody waits for that drive again.
 
 A drive that answered is counted afterwards, under a lock of its own: counting may take long where headers are
 read for the first time, and must not keep others from asking whether the drive has room.
@@ -14,34 +15,50 @@ read for the first time, and must not keep others from asking whether the drive 
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import gc
 import json
+import math
 import os
 import select
-import signal
-import threading
 import time
-from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
-from plotfarm.base.lock_files import LockRefused, open_lock_file
 from plotfarm.base.units import format_duration
-from plotfarm.drives.asking import ask_drive, ask_for_plots, part_of
-from plotfarm.drives.model import Drive, Reading, lock_name
-from plotfarm.drives.mount_table import Mount, read_mount_table
+from plotfarm.drives.asking import part_of
+from plotfarm.drives.model import Drive, Reading
+from plotfarm.drives.probe_helper import Task, run_helper
 from plotfarm.drives.reasons import Reason, Why, why_of_json
 
 if TYPE_CHECKING:
+    from plotfarm.drives.counted import Count, CountedDirectory
     from plotfarm.drives.inventory import Inventory
 
-_WAITING = "waiting"
-_STANDARD_STREAMS = 3
-_PATIENCE_SECONDS = 0.005  # so long may a drive keep the next one waiting
-_LAST_WORDS_SECONDS = 0.25  # headers are read until then before the deadline, so that the count still gets through
+_LATE_SECONDS = 1.0  # so much later than it should a count may end, on a busy machine
+_KEEP_BYTES = 2_000_000  # of directories that were gone through, before they are written down
+_KEEP_SECONDS = 1.0
+
+_left: set[int] = set()  # helpers of this process that were left to themselves, and may have ended since
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far the counting of the plots is."""
+
+    files: int  # gone through
+    headers: int  # read for the first time
+    drives: int  # that are done
+    all_drives: int
+
+
+@dataclass(frozen=True)
+class Counting:
+    """That plots are counted, too: what is remembered of them, for how long, and who wants to know how far it is."""
+
+    inventory: Inventory
+    longest_seconds: float = math.inf  # however long, as long as each drive gets on
+    on_progress: Callable[[Progress], None] | None = None
 
 
 def probe(
@@ -49,257 +66,210 @@ def probe(
     names: Collection[str],
     deadline_seconds: float,
     lock_directory: Path,
-    plots: Inventory | None = None,
+    counting: Counting | None = None,
     leave_out: Collection[str] = (),
+    only_names: Collection[str] = (),
 ) -> list[Reading]:
     """Return a reading for each drive, in the same order, after `deadline_seconds` at the latest.
 
     `names`: plots to look for; a reading says which of them are there, and which parts, of whatever plot. At most one
-    probe of a drive is under way on this host: a later one waits for it, up to the deadline. With `plots` the plot
-    files on each drive are counted too; the headers that it remembers are not read again, and it remembers the new
-    ones. `leave_out`: identities of drives that are not touched; their readings say that they were not asked.
+    probe of a drive is under way on this host: a later one waits for it, but not for one that waits itself for a drive
+    that is silent. With `counting` the plot files on each drive are counted too, for as long as that takes: only a
+    drive that makes no progress for `deadline_seconds` is given up. `leave_out`: identities of drives that are not
+    touched; their readings say that they were not asked. `only_names`: of those that are asked for the names only.
     """
     asked = [drive for drive in drives if drive.identity not in leave_out]
-    answered = iter(_probe(asked, names, deadline_seconds, lock_directory, plots) if asked else ())
+    found = _Probe(asked, deadline_seconds, counting).run(names, only_names, lock_directory) if asked else []
+    answered = iter(found)
     return [
         Reading(drive, Why(Reason.NOT_ASKED), was_asked=False) if drive.identity in leave_out else next(answered)
         for drive in drives
     ]
 
 
-def _probe(
-    drives: Sequence[Drive],
-    names: Collection[str],
-    deadline_seconds: float,
-    lock_directory: Path,
-    plots: Inventory | None,
-) -> list[Reading]:
-    lock_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    deadline = time.monotonic() + deadline_seconds
-    known = plots.headers(drive.identity for drive in drives) if plots is not None else None
-    reading_end, writing_end = os.pipe()
-    helper = os.fork()
-    if helper == 0:
-        _run_helper(_Helper(drives, tuple(names), deadline, lock_directory, writing_end, known))
-    os.close(writing_end)
-    try:
-        answers, ended = _listen(reading_end, deadline)
-    finally:
-        os.close(reading_end)
-    # A helper that still hangs is left to itself: waiting for it could take for ever.
-    os.waitpid(helper, 0 if ended else os.WNOHANG)
-    in_vain = Why(Reason.NOT_ANSWERING, format_duration(deadline_seconds))
-    silent = Why(Reason.PROBE_BROKEN) if ended else in_vain
-    readings = [_reading(drive, answers.get(index), silent) for index, drive in enumerate(drives)]
-    if plots is None:
-        return readings
-    counts = {index: answer["count"] for index, answer in answers.items() if "count" in answer}
-    plots.remember_counts({drives[index].identity: count for index, count in counts.items()}, time.time())
-    return [_with_plots(reading, counts.get(index, {})) for index, reading in enumerate(readings)]
+class _Probe:
+    """One probe, as the process sees it that wants to know."""
 
+    def __init__(self, drives: Sequence[Drive], deadline_seconds: float, counting: Counting | None) -> None:
+        self._drives = drives
+        self._deadline_seconds = deadline_seconds
+        self._counting = counting
+        self._until = time.monotonic() + deadline_seconds
+        self._count_until = time.monotonic() + counting.longest_seconds if counting else 0.0
+        self._answers: dict[int, dict[str, Any]] = {}
+        self._counts: dict[int, Count] = {}
+        self._uncounted: dict[int, Why] = {}
+        self._read_errors: dict[int, Why | None] = {}  # None: all could be read
+        self._ended = False  # the helper has nothing more to say
+        self._kept: list[tuple[str, CountedDirectory]] = []  # that are to be written down
+        self._kept_bytes = 0
+        self._kept_since = time.monotonic()
 
-def _listen(reading_end: int, deadline: float) -> tuple[dict[int, dict[str, Any]], bool]:
-    """Return drive index -> what it answered in the end, and whether the helper has ended."""
-    buffer = b""
-    ended = False
-    while not ended:
-        ready, _, _ = select.select([reading_end], [], [], max(0.0, deadline - time.monotonic()))
-        if not ready:
-            break
-        data = os.read(reading_end, 1 << 20)
-        buffer += data
-        ended = not data
-    answers: dict[int, dict[str, Any]] = {}
-    for line in buffer.split(b"\n")[:-1]:
-        answer = json.loads(line)
-        index = answer.pop("index")
-        if "count" in answer:
-            before = answers[index].get("count", {})
-            news = {part: [*before.get(part, ()), *answer["count"].get(part, ())] for part in ("learnt", "gone")}
-            answers[index]["count"] = {**answer["count"], **news}
+    def run(self, names: Collection[str], only_names: Collection[str], lock_directory: Path) -> list[Reading]:
+        """Have the drives asked; returns their readings."""
+        lock_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _reap()
+        known = None
+        if self._counting is not None:
+            known = self._counting.inventory.directories(drive.identity for drive in self._drives)
+        reading_end, writing_end = os.pipe()
+        helper = os.fork()
+        if helper == 0:
+            run_helper(
+                Task(
+                    drives=self._drives,
+                    names=tuple(names),
+                    only_names=only_names,
+                    until=self._until,
+                    lock_directory=lock_directory,
+                    writing_end=writing_end,
+                    known=known,
+                    count_until=self._count_until,
+                    stall_seconds=self._deadline_seconds,
+                )
+            )
+        os.close(writing_end)
+        try:
+            has_ended = self._listen(reading_end)
+        finally:
+            os.close(reading_end)
+        _part_with(helper, has_ended)
+        return self._readings(has_ended)
+
+    def _listen(self, reading_end: int) -> bool:
+        """Hear what the helper says until there is nothing more to wait for; tells whether it has ended."""
+        heard = time.monotonic()
+        rest = b""
+        while not self._ended:
+            ready, _, _ = select.select([reading_end], [], [], max(0.0, self._limit(heard) - time.monotonic()))
+            if not ready:
+                return False
+            data = os.read(reading_end, 1 << 20)
+            if not data:
+                return True
+            heard = time.monotonic()
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                self._hear(json.loads(line))
+            self._write_down()
+        return False
+
+    def _limit(self, heard: float) -> float:
+        """Return until when to wait (time.monotonic) if the helper was heard last at `heard`."""
+        if self._counting is None:
+            return self._until
+        gets_on = heard + self._deadline_seconds + _LATE_SECONDS
+        return max(self._until, min(gets_on, self._count_until + _LATE_SECONDS))
+
+    def _hear(self, said: dict[str, Any]) -> None:
+        if "end" in said:
+            self._ended = True
+        elif "files" in said:
+            self._tell_progress(said["files"], said["headers"])
+        elif "directory" in said:
+            self._keep(said["index"], said["directory"])
+        elif "count" in said:
+            self._take_count(said["index"], said["count"])
+        elif "read_error" in said:
+            self._read_errors[said["index"]] = why_of_json(said["read_error"]) if said["read_error"] else None
+        elif "uncounted" in said:
+            self._uncounted[said["index"]] = why_of_json(said["uncounted"])
         else:
-            answers[index] = answer
-    return answers, ended
+            self._answers[said.pop("index")] = said
+
+    def _tell_progress(self, files: int, headers: int) -> None:
+        if self._counting is not None and self._counting.on_progress is not None:
+            done = len(self._counts.keys() | self._uncounted.keys())
+            self._counting.on_progress(Progress(files, headers, done, len(self._drives)))
+
+    # ---- What was counted ----
+
+    def _keep(self, index: int, carried: Mapping[str, Any]) -> None:
+        from plotfarm.drives.counted import CountedDirectory  # only where plots are counted
+
+        directory = CountedDirectory.from_json(carried)
+        self._kept.append((self._drives[index].identity, directory))
+        self._kept_bytes += len(directory.headers)
+
+    def _take_count(self, index: int, carried: Mapping[str, Any]) -> None:
+        from plotfarm.drives.counted import Count  # likewise
+
+        counts = tuple((str(kind), int(k), int(files)) for kind, k, files in carried["counts"])
+        self._counts[index] = Count(**{**carried, "counts": counts, "gone": tuple(carried["gone"])})
+
+    def _write_down(self, at_once: bool = False) -> None:
+        """Write down what was learnt now and then: a run that is ended has not been in vain."""
+        is_due = self._kept_bytes > _KEEP_BYTES or time.monotonic() > self._kept_since + _KEEP_SECONDS
+        if self._counting is None or not (is_due or at_once):
+            return
+        self._counting.inventory.remember_directories(self._kept)
+        self._kept = []
+        self._kept_bytes = 0
+        self._kept_since = time.monotonic()
+
+    # ---- The readings ----
+
+    def _readings(self, has_ended: bool) -> list[Reading]:
+        in_vain = Why(Reason.NOT_ANSWERING, format_duration(self._deadline_seconds))
+        silent = Why(Reason.PROBE_BROKEN) if has_ended else in_vain
+        readings = [
+            _reading(drive, self._answers.get(index), silent, in_vain) for index, drive in enumerate(self._drives)
+        ]
+        if self._counting is None:
+            return readings
+        self._write_down(at_once=True)
+        counts = {self._drives[index].identity: count for index, count in self._counts.items()}
+        errors = {**self._uncounted, **self._read_errors}
+        by_identity = {self._drives[index].identity: why for index, why in errors.items()}
+        self._counting.inventory.remember_counts(counts, time.time())
+        self._counting.inventory.remember_read_errors(by_identity, time.time())
+        return [self._with_plots(index, reading) for index, reading in enumerate(readings)]
+
+    def _with_plots(self, index: int, reading: Reading) -> Reading:
+        count = self._counts.get(index)
+        if count is None:
+            why = self._uncounted.get(index) or reading.problem or Why(Reason.NOT_COUNTED_IN_TIME)
+            return replace(reading, uncounted=why)
+        return replace(
+            reading,
+            counts={(kind, k): files for kind, k, files in count.counts},
+            plots=count.plots,
+            plot_bytes=count.plot_bytes,
+            headers_missing=count.headers_missing,
+        )
 
 
-def _reading(drive: Drive, answer: Mapping[str, Any] | None, silent: Why) -> Reading:
+def _reading(drive: Drive, answer: Mapping[str, Any] | None, silent: Why, in_vain: Why) -> Reading:
     if answer is None:
         return Reading(drive, silent)
-    if answer.get(_WAITING):
+    if "silent" in answer:
+        return Reading(drive, in_vain)
+    if "waiting" in answer:
         return Reading(drive, Why(Reason.PROBE_HANGS))
-    facts = {name: value for name, value in answer.items() if name not in ("count", "parts", "problem")}
+    if "silent_since" in answer:
+        return Reading(drive, Why(Reason.PROBE_HANGS, _moment(answer["silent_since"])))
+    facts = {name: value for name, value in answer.items() if name not in ("parts", "problem")}
     problem = why_of_json(answer["problem"]) if "problem" in answer else None
     return Reading(drive, problem, **facts, parts=tuple(part_of(carried) for carried in answer.get("parts", ())))
 
 
-def _with_plots(reading: Reading, count: Mapping[str, Any]) -> Reading:
-    if "counts" not in count:
-        if "uncounted" in count:
-            return replace(reading, uncounted=why_of_json(count["uncounted"]))
-        return replace(reading, uncounted=reading.problem or Why(Reason.NOT_COUNTED_IN_TIME))
-    return replace(
-        reading,
-        counts={(kind, k): files for kind, k, files in count["counts"]},
-        plots=count["plots"],
-        plot_bytes=count["plot_bytes"],
-        headers_missing=count["headers_missing"],
-    )
+def _moment(since: float | None) -> str:
+    """Return a Unix time as people write it, in local time: the same in every report as long as the drive is silent."""
+    return "" if since is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(since))
 
 
-@dataclass
-class _Helper:
-    """What the helper process works on."""
-
-    drives: Sequence[Drive]
-    names: Sequence[str]
-    deadline: float  # of time.monotonic()
-    lock_directory: Path
-    writing_end: int
-    known: Mapping[str, Mapping[int, int]] | None  # headers that were read before; None: plots are not asked for
+def _part_with(helper: int, has_ended: bool) -> None:
+    """Have a helper that has ended reaped; one that hangs is left to itself: waiting for it could take for ever."""
+    if has_ended:
+        os.waitpid(helper, 0)
+    else:
+        _left.add(helper)
+        _reap()
 
 
-def _run_helper(helper: _Helper) -> NoReturn:
-    """Be the helper process: ask every drive, then end without the clean-up of the parent's copy."""
-    try:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        # The parent's rubbish would be tidied up here too, and close by their numbers files that are others by now.
-        gc.disable()
-        helper.writing_end = _keep_only(helper.writing_end)
-        _ask_all(helper)
-    finally:
-        os._exit(0)
-
-
-def _keep_only(descriptor: int) -> int:
-    """Close all inherited files but one: a hanging helper must hold nobody's lock, pipe or terminal."""
-    # Out of the way first, since it may itself be one of the numbers that are set below.
-    descriptor = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, _STANDARD_STREAMS + 1)
-    null = os.open(os.devnull, os.O_RDWR)
-    for stream in range(_STANDARD_STREAMS):
-        os.dup2(null, stream)
-    os.dup2(descriptor, _STANDARD_STREAMS)
-    os.closerange(_STANDARD_STREAMS + 1, os.sysconf("SC_OPEN_MAX"))
-    return _STANDARD_STREAMS
-
-
-def _ask_all(helper: _Helper) -> None:
-    """Ask one drive after the other, and start another thread whenever the others do not get on.
-
-    A healthy drive answers in microseconds: one thread is then much faster than one for each drive.
-    """
-    work = _Work(deque(range(len(helper.drives))), read_mount_table())
-    threads: list[threading.Thread] = []
-    while work.left and time.monotonic() < helper.deadline:
-        threads.append(threading.Thread(target=_worker, args=(helper, work), daemon=True))
-        threads[-1].start()
-        while work.left and _gets_on(work):
-            pass
-    for thread in threads:
-        thread.join(max(0.0, helper.deadline - time.monotonic()))
-    # Threads that only wait for an earlier probe end with this process; those inside a drive are awaited.
-    for thread in list(work.inside):
-        thread.join()
-
-
-@dataclass
-class _Work:
-    """What the threads of the helper share."""
-
-    todo: deque[int]  # indexes of drives that nobody asks yet
-    table: Sequence[Mount]
-    to_count: deque[int] = field(default_factory=deque)  # of those that answered, to be counted when all were asked
-    begun: int = 0
-    all_begun: threading.Event = field(default_factory=threading.Event)
-    sending: threading.Lock = field(default_factory=threading.Lock)
-    inside: set[threading.Thread] = field(default_factory=set)  # those that a drive may keep for ever
-
-    @property
-    def left(self) -> int:
-        """How much is to be begun yet."""
-        return len(self.todo) + len(self.to_count)
-
-
-def _gets_on(work: _Work) -> bool:
-    """Wait a moment and tell whether the threads began something, or keep the processor busy.
-
-    In that case more of them would be slower: they would take turns at every file of a directory.
-    """
-    begun, used = work.begun, time.process_time()
-    work.all_begun.wait(_PATIENCE_SECONDS)
-    return work.begun > begun or time.process_time() - used > _PATIENCE_SECONDS / 2
-
-
-def _worker(helper: _Helper, work: _Work) -> None:
-    while time.monotonic() < helper.deadline and (step := _next_step(work)):
-        ask, index = step
-        ask(helper, work, index)
-    work.all_begun.set()
-
-
-def _next_step(work: _Work) -> tuple[Callable[[_Helper, _Work, int], None], int] | None:
-    """Return what to do next with which drive; None if everything was begun."""
-    work.begun += 1
-    for ask, indexes in ((_ask, work.todo), (_count, work.to_count)):
-        with contextlib.suppress(IndexError):  # another thread may have been quicker
-            return ask, indexes.popleft()
-    return None
-
-
-def _ask(helper: _Helper, work: _Work, index: int) -> None:
-    try:
-        with _turn(helper, work, index, "probe", waiting=True) as in_time:
-            if not in_time:
-                return
-            facts = ask_drive(helper.drives[index], helper.names, work.table)
-    except (OSError, LockRefused) as error:
-        facts = {"problem": asdict(_no_lock(error))}
-    _answer(helper, work, index, **facts)
-    if helper.known is not None:
-        work.to_count.append(index)
-
-
-def _count(helper: _Helper, work: _Work, index: int) -> None:
-    drive, until = helper.drives[index], helper.deadline - _LAST_WORDS_SECONDS
-    known = (helper.known or {}).get(drive.identity, {})
-    elsewhere = {*(mount.mountpoint for mount in work.table), *(other.mountpoint for other in helper.drives)}
-    busy = {"uncounted": asdict(Why(Reason.COUNT_UNDER_WAY))}
-    try:
-        with _turn(helper, work, index, "count", count=busy):
-            for count in ask_for_plots(drive, known, elsewhere, work.table, until):
-                _answer(helper, work, index, count=count)
-    except (OSError, LockRefused) as error:
-        _answer(helper, work, index, count={"uncounted": asdict(_no_lock(error))})
-
-
-def _no_lock(error: OSError | LockRefused) -> Why:
-    why = error.strerror if isinstance(error, OSError) else str(error)
-    return Why(Reason.PROBE_BROKEN, f"its lock cannot be opened: {why}")
-
-
-@contextlib.contextmanager
-def _turn(helper: _Helper, work: _Work, index: int, purpose: str, **busy: Any) -> Iterator[bool]:
-    """Be the only one on this host who asks a drive for this; yields whether there is still time to.
-
-    `busy` is answered if that takes waiting, which ends with this process. OSError or LockRefused if the lock cannot
-    be opened.
-    """
-    lock = open_lock_file(helper.lock_directory / lock_name(purpose, helper.drives[index].identity))
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            _answer(helper, work, index, **busy)
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        work.inside.add(threading.current_thread())
-        yield time.monotonic() < helper.deadline
-    finally:
-        work.inside.discard(threading.current_thread())
-        os.close(lock)
-
-
-def _answer(helper: _Helper, work: _Work, index: int, **facts: Any) -> None:
-    data = json.dumps({"index": index, **facts}).encode() + b"\n"
-    with work.sending:
-        while data:
-            data = data[os.write(helper.writing_end, data) :]
+def _reap() -> None:
+    for helper in list(_left):
+        with contextlib.suppress(ChildProcessError):
+            if os.waitpid(helper, os.WNOHANG) == (0, 0):
+                continue
+        _left.discard(helper)

@@ -51,7 +51,7 @@ class Reason(StrEnum):
     IO_ERROR = "io_error", "I/O error"  # the kernel's words
     NO_PERMISSION = "no_permission", "not writable"
     NOT_ANSWERING = "not_answering", "not answering"  # for how long it was waited for
-    PROBE_HANGS = "probe_hangs", "not answering"  # a probe that was begun before
+    PROBE_HANGS = "probe_hangs", "not answering"  # a probe that was begun before: since when; "": not known
     WRITER_HANGS = "writer_hangs", "not answering"
     PROBE_BROKEN = "probe_broken", "not known"  # what is broken; "": it is not known
 
@@ -87,7 +87,8 @@ class Why:
             case Reason.NOT_ANSWERING:
                 return f"not answering within {self.detail}" if self.detail else self.reason.label
             case Reason.PROBE_HANGS:
-                return "not answering (an earlier probe of it still hangs)"
+                since = f" since {self.detail}" if self.detail else ""
+                return f"not answering{since} (an earlier probe of it still hangs)"
             case Reason.WRITER_HANGS:
                 return "not answering (a writer that was ended still hangs there)"
             case Reason.PROBE_BROKEN:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ class Reservations:
 
     def __init__(self, lock_directory: Path) -> None:
         self.lock_directory = lock_directory
+        self._served: dict[Path, tuple[int, str, float]] = {}  # a lock -> time of its file (ns), plotter, since when
 
     @contextlib.contextmanager
     def mutex(self, limit_seconds: float | None = None) -> Iterator[None]:
@@ -52,7 +55,7 @@ class Reservations:
     def arrivals(self) -> list[Arrival]:
         """Return the plots that are arriving now, one for each drive lock that is held. Call in the mutex."""
         found = []
-        for path in sorted(self.lock_directory.glob(f"{_PURPOSE}-*.lock")):
+        for path in self.paths():
             content = _content(path)
             if content is not None:
                 found.append(_arrival(content, path))
@@ -61,12 +64,42 @@ class Reservations:
     def last_served(self) -> dict[str, float]:
         """Return when the newest arrival of each plotter began (Unix time), as far as the locks still tell it."""
         served: dict[str, float] = {}
-        for path in self.lock_directory.glob(f"{_PURPOSE}-*.lock"):
-            content = last_content(path)
-            plotter, since = content.get("plotter"), content.get("since")
-            if isinstance(plotter, str) and isinstance(since, float):
+        for path in self.paths():
+            plotter, since = self._last_served_by(path)
+            if plotter:
                 served[plotter] = max(since, served.get(plotter, 0.0))
         return served
+
+    def _last_served_by(self, path: Path) -> tuple[str, float]:
+        """Return whom a lock served last, and since when; read again only when its file was written."""
+        written = os.stat(path).st_mtime_ns
+        known = self._served.get(path)
+        if known is None or known[0] != written:
+            content = last_content(path)
+            plotter = content.get("plotter")
+            since = content.get("since")
+            if isinstance(plotter, str) and isinstance(since, float):
+                known = (written, plotter, since)
+            else:
+                known = (written, "", 0.0)
+            self._served[path] = known
+        _, plotter, since = known
+        return plotter, since
+
+    def paths(self) -> list[Path]:
+        """Return the locks of all drives that a plot ever arrived on, in the same order each time."""
+        names = [name for name in os.listdir(self.lock_directory) if name.startswith(f"{_PURPOSE}-")]
+        return [self.lock_directory / name for name in sorted(names) if name.endswith(".lock")]
+
+    def unused_seconds(self, drive: Drive) -> float | None:
+        """Return how long ago something was last written into the lock of a drive; None if that never was.
+
+        Less than 0 if the clock was set back.
+        """
+        try:
+            return time.time() - os.stat(self.path_for(drive)).st_mtime
+        except FileNotFoundError:
+            return None
 
 
 def arriving_bytes(arrivals: Iterable[Arrival], plotter: str) -> int:

@@ -168,4 +168,4 @@ class ArrivalLimits:
         """Return a descriptor that is readable when an arrival may have ended since."""
         if self._releases is None:
             self._releases = Releases()
-        return self._releases.of(self._config.paths.locks.glob("drive-*.lock"))
+        return self._releases.of(self._reservations.paths())

@@ -13,6 +13,7 @@ from plotfarm.drives.choose import Choice
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.mounts import find_drives
 from plotfarm.drives.offlined import ORIGINAL
+from plotfarm.drives.probe import Counting
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.jobs import look_after, offline
 from plotfarm.jobs.run_records import newest_runs
@@ -48,7 +49,7 @@ def _one_run(config: Config, state: State) -> int:
     if ORIGINAL.exists():
         offline.take_over(config, find_drives(config.drives))
     due = HealthRecords(state.database).is_due(time.time(), config.smart.smart_interval_minutes * 60)
-    stock = take_stock(config, state, Inventory(state.database) if due else None)
+    stock = take_stock(config, state, _counting(config, state) if due else None)
     changed = _carry_out(stock.choice, config)
     remove_stale_parts(list(stock.readings.values()), config, state)
     teller = Teller(config, state.database)
@@ -61,6 +62,11 @@ def _one_run(config: Config, state: State) -> int:
         return 1
     say_if_watched(words.outcome(stock.choice, changed, len(teller.told())))
     return 0
+
+
+def _counting(config: Config, state: State) -> Counting:
+    """Have the plots counted, but not for so long that the next runs would be missed: another one goes on with it."""
+    return Counting(Inventory(state.database), config.drives.count_seconds)
 
 
 def explain(config: Config, as_json: bool = False, wide: bool = False) -> int:

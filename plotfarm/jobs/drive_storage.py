@@ -6,24 +6,25 @@ import functools
 import logging
 import os
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.lock_waits import LockTimeout
 from plotfarm.base.locks import Lock, LockBusy
-from plotfarm.base.state import Room, State, Transfer, TransferOutcome
+from plotfarm.base.state import Room, State, TransferOutcome
 from plotfarm.base.units import format_bytes
 from plotfarm.drives.choose import in_order, judge, room_in_all
-from plotfarm.drives.model import NO_FILE, Arrival, Drive, Reading, Verdict
-from plotfarm.drives.mounts import Survey, as_mountpoint, survey
+from plotfarm.drives.model import NO_FILE, Arrival, Drive, Verdict
+from plotfarm.drives.mounts import Survey
 from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.drives.opening import is_still_mounted, open_mounted
-from plotfarm.drives.probe import probe
-from plotfarm.drives.quarantine import Quarantine, Quarantined, QuarantineReason
+from plotfarm.drives.quarantine import Quarantine
 from plotfarm.drives.reservations import Reservations, arriving_bytes
 from plotfarm.drives.sessions import Session
 from plotfarm.jobs.arrival_limits import ArrivalLimits
+from plotfarm.jobs.arrival_records import ArrivalRecords, identity_of
+from plotfarm.jobs.drive_looks import DriveLooks, View
 from plotfarm.jobs.fitness import unfit_drives
 from plotfarm.jobs.stale_parts import remove_parts
 from plotfarm.plots import formats
@@ -32,43 +33,37 @@ from plotfarm.plots.parts import FoundPart, PartFacts, new_arrival_id, parse_par
 from plotfarm.reports import reasons
 from plotfarm.transfer.disk import Site
 from plotfarm.transfer.effects import (
-    NotPublished,
-    Placement,
-    Publishing,
-    QuarantineDrive,
     RecordEffect,
-    RecordFailed,
-    RecordStored,
     RefusedPlacement,
     RemoveOtherParts,
     ReservedPlacement,
     StoredPlacement,
 )
-from plotfarm.transfer.hashing import plot_hash
 from plotfarm.transfer.messages import Capacity, Offer, text
-from plotfarm.transfer.outcomes import Failure, How, Refusal
+from plotfarm.transfer.outcomes import Refusal
 from plotfarm.transfer.storage import Assignment
 
 _LOG = logging.getLogger(__name__)
-_MAY_BE_STORED = (Failure.OUTCOME_UNKNOWN, Failure.HANGS, Failure.INTERNAL)  # after it was noted
+# Drives that are asked at first for a plot: one that is free by its lock and has room is mostly the first.
+_CANDIDATES = 8
+_RENEW_SECONDS = 30.0  # a drive may also become usable without an arrival that ends
 _GLANCE_SECONDS = 1.0  # a plot that is arriving waits no longer to hear whether others want its drive
-_REASONS = {
-    Failure.IO_ERROR: QuarantineReason.IO_ERROR,
-    Failure.HOLES: QuarantineReason.HOLES,
-    Failure.SAMPLE_DIFFERED: QuarantineReason.SAMPLE_DIFFERED,
-}
 
 
 @dataclass(frozen=True)
-class _View:
-    """The drives as they are just now, and what is arriving on them."""
+class _Waiting:
+    """An offer that waits for its turn: what it was told, and which drives could take it if nobody else had them."""
 
-    survey: Survey
-    readings: list[Reading]
-    arrivals: list[Arrival]
-    current: str  # mountpoint
-    offlined: Collection[str]
-    quarantined: Mapping[str, Quarantined]
+    excluded: frozenset[str]
+    told: RefusedPlacement
+    drives: frozenset[str]  # identities
+    own: frozenset[str]  # what was arriving then from the same plotter, by arrival ids
+    since: float  # time.monotonic
+
+    @property
+    def refusal(self) -> Refusal:
+        """Why it waits."""
+        return self.told.refusal
 
 
 class DriveStorage:
@@ -82,39 +77,20 @@ class DriveStorage:
         self._is_own_host = session is None
         self._reservations = Reservations(config.paths.locks)
         self._quarantine = Quarantine(state.database)
+        self._looks = DriveLooks(config, state, self._reservations)
         self._limits = ArrivalLimits(config, state, plotter, session)
-        self._refused: set[str] = set()  # drives that lost data, also where the database cannot hold that
         self._offer: Offer | None = None  # the last one
-        self._view: _View | None = None  # of that
-        self._drives: dict[str, Drive] = {}  # by identity, every one that was ever assigned
-        self._noted: set[tuple[str, str]] = set()  # plot and drive of attempts that noted that they publish
+        self._view: View | None = None  # of that
+        self._could: frozenset[str] = frozenset()  # drives that could take it if nobody else had them, by identity
+        self._waiting: _Waiting | None = None  # while the offer waits
+        self._records = ArrivalRecords(state, plotter, self._limits, self._looks)
         self.welcome = self._limits.welcome
         self.is_waiting = self._limits.is_waiting
         self.changes = self._limits.changes
 
     # ---- What there is ----
 
-    def _look(self, names: Sequence[str] = ()) -> _View:
-        """Ask every drive once, for its room and for plots of these names; those that get no plots are not touched."""
-        config = self._config
-        current = as_mountpoint(config.plotting_drives.current_plotting_drive)
-        found = survey(config.drives, current, self._state.known_drives())
-        self._drives |= {drive.identity: drive for drive in found.drives}
-        with self._reservations.mutex():
-            arrivals = self._reservations.arrivals()
-        offlined = read_offlined(config.paths.state)
-        quarantined = self._quarantine.active(found.drives)
-        left_alone = {drive.identity for drive in found.drives if is_offlined(drive, offlined)}
-        readings = probe(
-            found.drives,
-            names,
-            config.drives.probe_seconds,
-            config.paths.locks,
-            leave_out=left_alone | set(quarantined) | self._refused,
-        )
-        return _View(found, readings, arrivals, current, offlined, quarantined)
-
-    def _judge(self, view: _View, size: int) -> list[Verdict]:
+    def _judge(self, view: View, size: int) -> list[Verdict]:
         verdicts = judge(
             view.readings,
             view.arrivals,
@@ -126,12 +102,15 @@ class DriveStorage:
         )
         # A part that is alive is written to, also by another checkout, whose locks are elsewhere.
         written = {reading.drive.identity for reading in view.readings if any(part.is_alive for part in reading.parts)}
-        return [replace(verdict, busy=verdict.busy or verdict.drive.identity in written) for verdict in verdicts]
+        return [replace(each, busy=True) if each.drive.identity in written else each for each in verdicts]
 
     def capacity(self, size: int) -> Capacity:
         """Tell how many plots of a size fit on the drives, how many may arrive now, and why if none."""
-        view = self._look()
+        view = self._looks.capacities()
         verdicts = self._judge(view, size)
+        if view.believed and not any(verdict.usable for verdict in verdicts):
+            view = self._looks.capacities(0.0)  # somebody may have made room: nobody is turned away by memory
+            verdicts = self._judge(view, size)
         usable = [verdict for verdict in verdicts if verdict.usable]
         resumable = self._resumable_drives(size, verdicts, view)
         free = sum(not verdict.busy for verdict in usable) + len(resumable)
@@ -146,7 +125,7 @@ class DriveStorage:
             detail=text(detail),
         )
 
-    def _resumable_drives(self, size: int, verdicts: Sequence[Verdict], view: _View) -> set[str]:
+    def _resumable_drives(self, size: int, verdicts: Sequence[Verdict], view: View) -> set[str]:
         """Return the drives without room for a plot that have room for the rest of one, whose part lies there."""
         full = {verdict.drive.identity for verdict in verdicts if not verdict.usable}
         return {
@@ -169,12 +148,73 @@ class DriveStorage:
         """Refuse the offer, find the plot already here, or reserve the best drive for it."""
         if offer is not self._offer:  # one that waits for its turn is placed again and again
             self._offer = offer
+            self._waiting = None
             self._limits.wish()
-        if refused := _refuse_offer(offer):
-            return Assignment(refused)
+        waiting = self._waiting
+        if waiting is not None and waiting.excluded == excluded and not self._is_worth_a_look(offer, waiting):
+            return Assignment(waiting.told)
+        self._could = frozenset()
+        assignment = Assignment(refused) if (refused := _refuse_offer(offer)) else self._place(offer, excluded)
+        told = assignment.placement
+        self._waiting = None
+        if isinstance(told, RefusedPlacement) and told.refusal.is_for_now and self._view is not None:
+            own = self._own_arrivals(self._view.arrivals)
+            self._waiting = _Waiting(excluded, told, self._could, own, time.monotonic())
+        return assignment
+
+    def _place(self, offer: Offer, excluded: frozenset[str]) -> Assignment:
         self._record_room(offer)
-        self._view = view = self._look([offer.name])
+        memory = self._looks.remembered()
+        best = in_order(self._judge(memory, offer.size), self._config.drives.policy, memory.current)
+        candidates = [verdict.drive.identity for verdict in best if verdict.drive.identity not in excluded]
+        assignment = self._place_on(offer, memory, candidates[:_CANDIDATES], excluded)
+        if assignment is None and len(candidates) > _CANDIDATES:
+            assignment = self._place_on(offer, memory, candidates, excluded)
+        if assignment is None and not self._could:  # nobody is turned away by memory
+            assignment = self._place_on(offer, memory, list(memory.believed), excluded)
+        assert self._view is not None
+        return assignment or self._refuse(offer, self._view, excluded)
+
+    def _place_on(
+        self, offer: Offer, memory: View, candidates: Sequence[str], excluded: frozenset[str]
+    ) -> Assignment | None:
+        """Place an offer on one of these drives, by their identities, or on one of which nothing is known.
+
+        None if none of them can be reserved.
+        """
+        self._view = view = self._looks.of_plot(memory, offer.name, candidates)
         return self._find(offer, view, excluded) or self._assign(offer, view, excluded)
+
+    def _is_worth_a_look(self, offer: Offer, waiting: _Waiting) -> bool:
+        """Tell whether an offer that waits may be taken by now: seen by locks, so that no drive is asked for that."""
+        if self._may_be_taken(waiting):
+            return True
+        if time.monotonic() - waiting.since < _RENEW_SECONDS:
+            return False
+        self._waiting = replace(waiting, since=time.monotonic(), drives=self._drives_by_now(offer, waiting))
+        return self._may_be_taken(self._waiting)
+
+    def _may_be_taken(self, waiting: _Waiting) -> bool:
+        with self._reservations.mutex():
+            arrivals = self._reservations.arrivals()
+            if waiting.refusal is not Refusal.BUSY:  # its own plotter has too much
+                return self._own_arrivals(arrivals) != waiting.own
+            free = len(waiting.drives - {arrival.identity for arrival in arrivals})
+            return self._limits.is_our_turn(arrivals, self._limits.free_arrivals(arrivals, free))
+
+    def _drives_by_now(self, offer: Offer, waiting: _Waiting) -> frozenset[str]:
+        """Return which drives could take an offer that waits: they may have become others without any arrival."""
+        try:
+            with Lock(self._config.paths.locks / "renew.lock"):
+                view = self._looks.capacities(_RENEW_SECONDS)
+        except LockBusy:  # another session that waits asks the drives just now
+            return waiting.drives
+        verdicts = self._judge(view, offer.size)
+        could = {each.drive.identity for each in verdicts if each.usable} - waiting.excluded
+        return frozenset(could | self._resumable_drives(offer.size, verdicts, view))
+
+    def _own_arrivals(self, arrivals: Sequence[Arrival]) -> frozenset[str]:
+        return frozenset(arrival.arrival_id for arrival in arrivals if arrival.plotter == self._plotter)
 
     def _record_room(self, offer: Offer) -> None:
         if offer.is_dry_run or offer.free_bytes is None:
@@ -182,7 +222,7 @@ class DriveStorage:
         reading = (offer.free_bytes, offer.waiting_bytes, offer.hours_left)
         self._state.record_room(Room(self._plotter, offer.plot_directory, time.time(), *reading))
 
-    def _find(self, offer: Offer, view: _View, excluded: frozenset[str]) -> Assignment | None:
+    def _find(self, offer: Offer, view: View, excluded: frozenset[str]) -> Assignment | None:
         """Tell whether a plot of this name is here or on its way."""
         for arrival in view.arrivals:
             if arrival.plot == offer.name and arrival.alive and self._is_same_plot(arrival):
@@ -203,7 +243,7 @@ class DriveStorage:
         """Tell whether an arrival of this name is to be waited for: a plotter is not kept waiting by another's word."""
         return self._is_own_host or arrival.plotter == self._plotter
 
-    def _perhaps_elsewhere(self, offer: Offer, view: _View) -> Assignment | None:
+    def _perhaps_elsewhere(self, offer: Offer, view: View) -> Assignment | None:
         """Refuse a plot that was stored, or may be, by the records, on a drive that cannot be asked now."""
         places = {
             os.path.dirname(transfer.target)
@@ -217,7 +257,7 @@ class DriveStorage:
             is_recorded = drive.mountpoint in places or drive.identity in perhaps
             if not is_recorded or is_offlined(drive, view.offlined):
                 continue
-            if drive.identity in view.quarantined or drive.identity in self._refused:
+            if drive.identity in view.quarantined or drive.identity in self._looks.refused:
                 detail = f"it may be stored on {drive.name}, which is in quarantine"
                 return _refused(Refusal.QUARANTINED, detail)
             if reading.problem:
@@ -227,32 +267,33 @@ class DriveStorage:
                 self._state.forget_publishing(offer.name, drive.identity)  # it is not there, and nobody publishes
         return None
 
-    def _assign(self, offer: Offer, view: _View, excluded: frozenset[str]) -> Assignment:
-        """Reserve the drive with the plot's own part, or the best one."""
+    def _assign(self, offer: Offer, view: View, excluded: frozenset[str]) -> Assignment | None:
+        """Reserve the drive with the plot's own part, or the best one of those that were asked."""
         verdicts = self._judge(view, offer.size)
-        # Something that is no file would be in the plot's way there, when all of it has come.
-        unusable = {each.drive.identity for each in view.readings if each.found.get(offer.name) == NO_FILE}
-        usable = [
-            verdict
-            for verdict in in_order(verdicts, self._config.drives.policy, view.current)
-            if verdict.drive.identity not in excluded | unusable
-        ]
-        own = self._own_part(offer, view, excluded | unusable)
+        out = excluded | _places_without(offer.name, view)
+        could = {each.drive.identity for each in verdicts if each.usable} - out
+        ordered = in_order(verdicts, self._config.drives.policy, view.current)
+        usable = [each for each in ordered if each.drive.identity not in out | view.believed]
+        own = self._own_part(offer, view, out)
         if own is not None:
             drive, part = own
             if fitting := self._with_room_for_rest(drive, part, offer.size, view):
                 others = [verdict for verdict in usable if verdict.drive.identity != drive.identity]
                 usable = [fitting, *others]
+                could.add(drive.identity)
             else:
                 own = None  # the rest does not fit there: elsewhere, at once
-        is_busy = any(each.usable and each.busy and each.drive.identity not in excluded | unusable for each in verdicts)
-        assigned = self._reserve(offer, usable, view, own)
-        if assigned is not None:
-            return assigned
-        refusal = Refusal.BUSY if is_busy or usable else Refusal.NO_DRIVE
-        return _refused(refusal, _no_room(offer.size, verdicts, view.survey, excluded))
 
-    def _own_part(self, offer: Offer, view: _View, excluded: frozenset[str]) -> tuple[Drive, FoundPart] | None:
+        self._could = frozenset(could)
+        return self._reserve(offer, usable, view, own)
+
+    def _refuse(self, offer: Offer, view: View, excluded: frozenset[str]) -> Assignment:
+        """Say why no drive takes the plot now."""
+        verdicts = self._judge(view, offer.size)
+        detail = _no_room(offer.size, verdicts, view.survey, excluded)
+        return _refused(Refusal.BUSY if self._could else Refusal.NO_DRIVE, detail)
+
+    def _own_part(self, offer: Offer, view: View, excluded: frozenset[str]) -> tuple[Drive, FoundPart] | None:
         """Return the largest part of this very plot that an interrupted arrival has left."""
         facts = PartFacts(self._plotter, offer.size, offer.id)
         found = [
@@ -264,7 +305,7 @@ class DriveStorage:
         found = [(drive, part) for drive, part in found if drive.identity not in excluded]
         return max(found, key=lambda own: own[1].size, default=None)
 
-    def _with_room_for_rest(self, drive: Drive, part: FoundPart, size: int, view: _View) -> Verdict | None:
+    def _with_room_for_rest(self, drive: Drive, part: FoundPart, size: int, view: View) -> Verdict | None:
         """Return the verdict on the drive of a part if the rest of it can come now: what is there has its room."""
         readings = [reading for reading in view.readings if reading.drive.identity == drive.identity]
         rest = max(1, size - part.allocated_bytes)
@@ -272,11 +313,11 @@ class DriveStorage:
         return next((verdict for verdict in verdicts if verdict.usable and not verdict.busy), None)
 
     def _reserve(
-        self, offer: Offer, usable: Sequence[Verdict], view: _View, own: tuple[Drive, FoundPart] | None
+        self, offer: Offer, usable: Sequence[Verdict], view: View, own: tuple[Drive, FoundPart] | None
     ) -> Assignment | None:
         """Take the lock of the first drive that nobody else has taken meanwhile, if it is this plot's turn.
 
-        None if it is not, or if all are taken.
+        None if all are taken.
         """
         for verdict in usable:
             drive = verdict.drive
@@ -289,16 +330,14 @@ class DriveStorage:
                 return Assignment(placement, _site(drive))
 
             with self._reservations.mutex():
-                lock = self._lock(offer, drive, arrival, usable, view)
+                lock = self._lock(offer, drive, arrival, view)
             if isinstance(lock, RefusedPlacement):
                 return Assignment(lock)
             if lock is not None:
                 return Assignment(placement, _site(drive), lock, drive.device_number)
         return None
 
-    def _lock(
-        self, offer: Offer, drive: Drive, arrival: str, usable: Sequence[Verdict], view: _View
-    ) -> Lock | RefusedPlacement | None:
+    def _lock(self, offer: Offer, drive: Drive, arrival: str, view: View) -> Lock | RefusedPlacement | None:
         """Reserve a drive, in the mutex, after looking again at what may have changed since the drives were asked."""
         if is_offlined(drive, read_offlined(self._config.paths.state)) or self._quarantine.active([drive]):
             return None
@@ -308,9 +347,9 @@ class DriveStorage:
         if refused := self._limits.over_quota(offer, arrivals, view.readings):
             return refused  # looked at here, where no other session can pass at the same time
         taken = {other.identity for other in arrivals}
-        free = len({each.drive.identity for each in usable} - taken)
+        free = len(self._could - taken)
         if not self._limits.is_our_turn(arrivals, self._limits.free_arrivals(arrivals, free)):
-            return None
+            return RefusedPlacement(Refusal.BUSY, "other plots have waited for the free drives longer")
         try:
             return self._reservations.take(
                 drive,
@@ -337,7 +376,7 @@ class DriveStorage:
         """Tell whether this arrival has to make room for a plotter that has waited for its share."""
         try:
             with self._reservations.mutex(_GLANCE_SECONDS):
-                return self._limits.must_yield(_identity(assignment.placement), self._reservations.arrivals())
+                return self._limits.must_yield(identity_of(assignment.placement), self._reservations.arrivals())
         except LockTimeout:
             return False
 
@@ -345,69 +384,10 @@ class DriveStorage:
 
     def record(self, effect: RecordEffect, offer: Offer, assignment: Assignment, seconds: float) -> None:
         """Remember, or do, what an effect says of an offer that has this assignment, so long after it was made."""
-        identity = _identity(assignment.placement)
-        match effect:
-            case Publishing():
-                if assignment.lock is not None:
-                    assignment.lock.update(publishing=True)
-                self._state.note_publishing(offer.name, identity)
-                self._noted.add((offer.name, identity))
-
-            case NotPublished():
-                self._end_publishing(offer.name, identity)
-
-            case QuarantineDrive():
-                drive = self._drives[identity]
-                _LOG.error("Drive %s goes into quarantine: %s: %s", drive.name, effect.failure.value, effect.call)
-                self._refused.add(identity)
-                reason = _REASONS[effect.failure]
-                self._quarantine.add(drive, reason, call=effect.call, errno=effect.number, plot=offer.name)
-
-            case RecordStored():
-                _LOG.info("Stored: %s (%s)", effect.path, effect.how)
-                if effect.how is How.STORED:
-                    self._limits.is_granted()
-                    self._state.count_received(self._plotter, offer.size)
-                ended = replace(self._transfer(offer, seconds), outcome=TransferOutcome(effect.how), target=effect.path)
-                if effect.segments:  # none if it only got another name
-                    ended = replace(ended, digest=plot_hash(effect.segments), segments=" ".join(effect.segments))
-                self._state.record_transfer(ended)
-                self._end_publishing(offer.name, identity)
-
-            case RecordFailed():
-                _LOG.error("Failed: %s: %s", offer.name, effect.detail)
-                # A note of an earlier attempt stays: this one may have failed because the drive is away.
-                if (offer.name, identity) in self._noted and effect.failure not in _MAY_BE_STORED:
-                    self._end_publishing(offer.name, identity)
-                self._noted.discard((offer.name, identity))
-                ended = self._transfer(offer, seconds)
-                ended = replace(ended, reason=effect.failure.value, detail=text(effect.detail))
-                self._state.record_transfer(ended)
-
-            case RemoveOtherParts():
-                self._remove_other_parts(effect.plot)
-
-    def _end_publishing(self, plot: str, identity: str) -> None:
-        """Forget that the plot may be on the drive: how that ended is known."""
-        self._state.forget_publishing(plot, identity)
-        self._noted.discard((plot, identity))
-
-    def _transfer(self, offer: Offer, seconds: float) -> Transfer:
-        """Return what is known of a transfer that has just ended, however it did."""
-        return Transfer(
-            finished=time.time(),
-            plot=offer.name,
-            kind=offer.format,
-            source=offer.plot_directory,
-            target="",
-            plotter=self._plotter,
-            bytes=offer.size,
-            seconds=seconds,
-            digest="",
-            segments="",
-            outcome=TransferOutcome.FAILED,
-            k=offer.k or 0,
-        )
+        if isinstance(effect, RemoveOtherParts):
+            self._remove_other_parts(effect.plot)
+        else:
+            self._records.record(effect, offer, assignment, seconds)
 
     def _remove_other_parts(self, plot: str) -> None:
         """Remove what interrupted arrivals of this plot, from this plotter, have left on the drives."""
@@ -430,13 +410,13 @@ def _refuse_offer(offer: Offer) -> RefusedPlacement | None:
     return None
 
 
+def _places_without(name: str, view: View) -> set[str]:
+    """Return the drives where something has a plot's name that is no file: it would be in the way in the end."""
+    return {each.drive.identity for each in view.readings if each.found.get(name) == NO_FILE}
+
+
 def _refused(refusal: Refusal, detail: str) -> Assignment:
     return Assignment(RefusedPlacement(refusal, detail))
-
-
-def _identity(placement: Placement) -> str:
-    assert not isinstance(placement, RefusedPlacement)
-    return placement.identity
 
 
 def _site(drive: Drive) -> Site:

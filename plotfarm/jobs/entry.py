@@ -17,7 +17,6 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.database import Database
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.lock_waits import limit_waits, was_busy
-from plotfarm.base.memory_trouble import Trouble, met
 from plotfarm.base.private import tighten
 from plotfarm.base.runs import RunOutcome
 from plotfarm.jobs.recording import Recording
@@ -108,6 +107,8 @@ def _carried_out(script: str, job: Callable[[Config], int], settings: Config) ->
 
 def _say_what_is_missing(script: str) -> None:
     """Tell the person who looks that this run knew nothing of the past; a later version's file was told of already."""
+    from plotfarm.base.memory_trouble import Trouble, met  # with SQLite, which not everything here needs at once
+
     for one in met():
         if one.trouble is not Trouble.NEWER:
             detail = f"({one.detail}): what this host remembers is missing here"

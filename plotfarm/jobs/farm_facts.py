@@ -68,7 +68,8 @@ def _drive_facts(
     counts = reading.counts if reading else None
     size, uncounted = (reading.plot_bytes, reading.uncounted) if reading else (0, None)
     speed = fast.get(verdict.drive.mountpoint)
-    return DriveFacts(verdict, healths.get(identity), counts, size, uncounted, speed)
+    counted = reading.counted if reading else 0.0
+    return DriveFacts(verdict, healths.get(identity), counts, size, uncounted, speed, counted)
 
 
 def _with_chia(facts: FarmFacts, config: Config, state: State) -> FarmFacts:

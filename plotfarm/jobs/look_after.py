@@ -25,6 +25,7 @@ from plotfarm.drives.conditions import (
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.model import Drive
 from plotfarm.drives.offlined import read_offlined, take_offline
+from plotfarm.drives.probe import Counting
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import JUDGED_ARRIVALS, speeds
 from plotfarm.jobs.chia_checks import checks_of_chia
@@ -93,7 +94,7 @@ def tell_of_change(config: Config, state: State, stock: Stock, teller: Teller) -
     from plotfarm.reports import mails
 
     if all(reading.counts is None for reading in stock.readings.values()):
-        stock = take_stock(config, state, Inventory(state.database))
+        stock = take_stock(config, state, Counting(Inventory(state.database), config.drives.count_seconds))
     chosen = stock.choice.chosen
     if chosen is None:
         return

@@ -12,6 +12,7 @@ from plotfarm.base.errors import ConfigurationError
 from plotfarm.base.locks import Lock, sole_run
 from plotfarm.base.processes import run_as_batch
 from plotfarm.base.state import State
+from plotfarm.drives.model import Drive
 from plotfarm.drives.mounts import find_drives
 from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.jobs.finished_plots import FinishedPlots
@@ -107,7 +108,7 @@ def _warn_of_directories(config: Config, screen: Screen) -> list[Condition]:
 def directories_on_drives(config: Config) -> list[Condition]:
     """Return a condition for each plot directory on a drive that gets plots; ConfigurationError if it is a drive."""
     offlined, found = read_offlined(config.paths.state), []
-    places = [(drive, os.path.realpath(drive.mountpoint)) for drive in find_drives(config.drives)]
+    places = [(drive, _real_place(drive)) for drive in find_drives(config.drives)]
     for directory in config.local_plots.plot_directories:
         real = os.path.realpath(directory)
         for drive, place in places:
@@ -119,3 +120,9 @@ def directories_on_drives(config: Config) -> list[Condition]:
                 facts = {"directory": str(directory), "drive": drive.name, "mountpoint": drive.mountpoint}
                 found.append(Condition(AlertKind.LOCAL_DIRECTORY, str(directory), Severity.WARNING, facts))
     return found
+
+
+def _real_place(drive: Drive) -> str:
+    """Return the drive's path without symbolic links; the drive itself, which is no link, is not touched for that."""
+    above, name = os.path.split(drive.mountpoint)
+    return os.path.join(os.path.realpath(above), name)

@@ -87,16 +87,20 @@ def _begin_session(config: Config, plotter: str) -> Session:
 
 
 def _hold_session(config: Config, session: Session, plotter: str, address: str, client: str) -> None:
-    # Most of the time and the memory that a session takes are these.
+    from plotfarm.transfer.channel import Channel
+    from plotfarm.transfer.messages import hello
+
+    settings = config.transfer
+    channel = Channel(0, 1, settings.beat_seconds, settings.silence_seconds, "the plotter")
+    channel.send(hello())
+
+    # Most of the time and the memory that a session takes are these; the plotter need not wait for them.
     from plotfarm.base.processes import run_as_batch
     from plotfarm.base.state import State
     from plotfarm.jobs.drive_storage import DriveStorage
-    from plotfarm.transfer.channel import Channel
     from plotfarm.transfer.receiver import Endpoints, Receiver
 
-    run_as_batch(config.transfer.niceness, config.transfer.io_priority)
-    settings = config.transfer
-    channel = Channel(0, 1, settings.beat_seconds, settings.silence_seconds, "the plotter")
+    run_as_batch(settings.niceness, settings.io_priority)
     state = State(config.paths.state)
     try:
         storage = DriveStorage(config, state, plotter, session)

@@ -12,6 +12,7 @@ from plotfarm.base.locks import refuse_network_directory
 from plotfarm.base.state import Daily, State
 from plotfarm.base.units import DAY_SECONDS, format_duration
 from plotfarm.drives.inventory import Inventory
+from plotfarm.drives.probe import Counting
 from plotfarm.jobs.drive_checks import standing
 from plotfarm.jobs.drive_health import read_drives
 from plotfarm.jobs.farm_facts import gather
@@ -19,6 +20,7 @@ from plotfarm.jobs.server import sender, server_name
 from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller, on_its_way
 from plotfarm.plots.formats import NO_PLOTS
+from plotfarm.reports import count_progress
 from plotfarm.reports import plot_report as plot_words
 from plotfarm.reports import temperatures as temperature_words
 from plotfarm.reports.envelope import Report, Role, enveloped
@@ -123,7 +125,8 @@ def _document(report: Report, config: Config, data: Mapping[str, object], now: f
 
 def _count(config: Config, state: State) -> Stock:
     refuse_network_directory(config.paths.locks)
-    return take_stock(config, state, Inventory(state.database))
+    with count_progress.shown() as show:
+        return take_stock(config, state, Counting(Inventory(state.database), on_progress=show))
 
 
 def _all_facts(config: Config, state: State) -> FarmFacts:

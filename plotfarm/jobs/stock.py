@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -11,17 +12,18 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State, Transfer
 from plotfarm.drives.choose import NEWEST_ARRIVALS, Choice, arriving_plot_bytes, judge, select
 from plotfarm.drives.file_systems import FileSystems
-from plotfarm.drives.model import Arrival, Reading, Verdict
+from plotfarm.drives.model import Arrival, Drive, Reading, Verdict
 from plotfarm.drives.mounts import Survey, as_mountpoint, natural_order, survey
-from plotfarm.drives.offlined import read_offlined
+from plotfarm.drives.offlined import is_offlined, read_offlined
 from plotfarm.drives.probe import probe
 from plotfarm.drives.reasons import Reason
+from plotfarm.drives.remembered import LastReadings, as_last_known
 from plotfarm.drives.reservations import Reservations
 from plotfarm.jobs.fitness import quarantined_drives, unfit_drives
 from plotfarm.plots.formats import NO_PLOTS
 
 if TYPE_CHECKING:
-    from plotfarm.drives.inventory import Inventory
+    from plotfarm.drives.probe import Counting
 
 _LOG = logging.getLogger(__name__)
 
@@ -46,9 +48,12 @@ class Stock:
     view: View | None = None  # None: it was made of values
 
 
-def take_stock(config: Config, state: State, inventory: Inventory | None = None) -> Stock:
-    """Look at every drive once and decide which one comes next; with `inventory` also count the plots on them."""
-    return _decide(config, state, _look(config, state, inventory))
+def take_stock(config: Config, state: State, counting: Counting | None = None) -> Stock:
+    """Look at every drive once and decide which one comes next; with `counting` also count the plots on them.
+
+    Offlined drives are not touched: of them is told what they answered last.
+    """
+    return _decide(config, state, _look(config, state, counting))
 
 
 def decide_again(config: Config, state: State, stock: Stock) -> Stock:
@@ -56,17 +61,17 @@ def decide_again(config: Config, state: State, stock: Stock) -> Stock:
     return _decide(config, state, stock.view) if stock.view is not None else stock
 
 
-def _look(config: Config, state: State, inventory: Inventory | None) -> View:
+def _look(config: Config, state: State, counting: Counting | None) -> View:
     current = as_mountpoint(config.plotting_drives.current_plotting_drive)
     reservations = Reservations(config.paths.locks)
     with reservations.mutex():
         arrivals = reservations.arrivals()
     seen = _look_around(config, current, state)
     names = [arrival.plot for arrival in arrivals]
-    readings = probe(seen.drives, names, config.drives.probe_seconds, config.paths.locks, inventory)
+    readings = _ask(config, state, seen.drives, names, counting)
     seen = _with_replaced(config, current, state, seen, readings)
     for reading in readings:
-        if reading.problem:
+        if reading.problem and reading.was_asked:
             _LOG.warning("Plot drive %s: %s", reading.drive.mountpoint, reading.problem)
     size = arriving_plot_bytes(
         [
@@ -75,6 +80,26 @@ def _look(config: Config, state: State, inventory: Inventory | None) -> View:
         ]
     )
     return View(seen, tuple(readings), tuple(arrivals), current, size)
+
+
+def _ask(
+    config: Config, state: State, drives: Sequence[Drive], names: Sequence[str], counting: Counting | None
+) -> list[Reading]:
+    """Ask every drive but the offlined ones, and remember what they answered."""
+    offlined = read_offlined(config.paths.state)
+    left_alone = [drive for drive in drives if is_offlined(drive, offlined)]
+    last = LastReadings(state.database)
+    begun = time.clock_gettime(time.CLOCK_BOOTTIME)
+    readings = probe(
+        drives,
+        names,
+        config.drives.probe_seconds,
+        config.paths.locks,
+        counting,
+        leave_out={drive.identity for drive in left_alone},
+    )
+    last.remember(readings, begun)
+    return as_last_known(readings, left_alone, state.database)
 
 
 def _decide(config: Config, state: State, view: View) -> Stock:

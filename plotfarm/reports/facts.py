@@ -45,6 +45,7 @@ class DriveFacts:
     plot_bytes: int = 0  # of all plot files on it, without testing plots
     uncounted: Why | None = None  # why there are no counts although it answered
     speed: Speed | None = None  # how fast plots arrive there; None: not known
+    counted: float = 0.0  # Unix time of the counts, if they are of an earlier look: the drive was not asked
 
     @property
     def drive(self) -> Drive:

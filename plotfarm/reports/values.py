@@ -95,8 +95,9 @@ def farm_values(facts: FarmFacts) -> FarmValues:
     uncounted = "; ".join(each for each in not_counted if each)
     away = left_out([drive for drive in facts.drives if not drive.is_here])
     no_drives = "" if facts.drives else reasons.NO_DRIVES
-    plots = Shown(UNKNOWN, uncounted) if nothing_known else Shown(str(facts.plots), uncounted or no_drives)
-    maximum = plots if nothing_known else Shown(str(facts.plots + facts.room_plots), uncounted)
+    so_far = "; ".join(why for why in (uncounted, counted_before(facts.drives)) if why)
+    plots = Shown(UNKNOWN, uncounted) if nothing_known else Shown(str(facts.plots), so_far or no_drives)
+    maximum = plots if nothing_known else Shown(str(facts.plots + facts.room_plots), so_far)
     pace, bytes_pace = facts.plots_per_day, facts.bytes_per_day
     partly = _partly_recorded(facts)
     return FarmValues(
@@ -202,6 +203,16 @@ def left_out(drives: Sequence[DriveFacts]) -> str:
         by_reason.setdefault(_reason(drive), []).append(escaped(drive.drive.name))
     reasons_with_names = [f"{in_a_row(who)} ({why})" for why, who in by_reason.items()]
     return f"not counted: {'; '.join(reasons_with_names)}" if by_reason else ""
+
+
+def counted_before(drives: Sequence[DriveFacts]) -> str:
+    """Return which drives were not asked, so that their plots are those of an earlier count: `drive3 as of ...`."""
+    earlier = [
+        f"{escaped(drive.drive.name)} as of {datetime.fromtimestamp(drive.counted):%Y-%m-%d %H:%M}"
+        for drive in drives
+        if drive.counts and drive.counted
+    ]
+    return f"offlined drives are not asked: plots of {names(earlier)}" if earlier else ""
 
 
 def testing(facts: FarmFacts) -> str:

@@ -102,8 +102,10 @@ class Receiver:
         self._late_words = 0  # so many may still come about a data connection that this end gave up
 
     def run(self) -> None:
-        """Take plots in until the plotter has no more; PlotfarmError if the session could not go on."""
-        self._channel.send(messages.hello())
+        """Take plots in until the plotter has no more; PlotfarmError if the session could not go on.
+
+        The plotter was greeted with `hello`.
+        """
         greeting = self._channel.receive((Hello,), self._settings.silence_seconds)
         assert isinstance(greeting, Hello)
         messages.check_version(greeting)

@@ -14,8 +14,9 @@ from plotfarm.chia.coin_book import CoinBook
 from plotfarm.chia.coins import Balance, Block
 from plotfarm.chia.ledger import Entry, Status
 from plotfarm.chia.log_reader import Place
+from plotfarm.drives.counted import Count
 from plotfarm.drives.health import Health
-from plotfarm.drives.inventory import HeaderNews, Inventory
+from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.quarantine import Quarantine
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.drives.speed import speeds
@@ -96,7 +97,7 @@ def _fill_drives(state: State) -> None:
     asleep = Health("/dev/sdc", NOW, asleep=True)
     silent = Health("/dev/sdd", NOW, problem="no SMART: it does not answer")
     HealthRecords(state.database).record({"uuid:1": sound, "uuid:2": failing, "uuid:3": asleep, "uuid:4": silent})
-    Inventory(state.database).remember({"uuid:1": HeaderNews(2, 217 * 10**9, [(-5, 513), (7, 514)], [])}, NOW)
+    Inventory(state.database).remember_counts({"uuid:1": Count((("v1", 32, 2),), 2, 217 * 10**9, 0)}, NOW)
     state.database.write(
         "INSERT INTO quarantined_drives VALUES (?, ?, 'io_error', 'fsync', 5, ?, ?, '8:1 /mnt', 'a-boot')",
         (os.fsencode(_BYTES_NO_TEXT), b"drive\xff", PLOT, NOW - 600),
@@ -160,8 +161,11 @@ def readings(state: State) -> dict[str, object]:
             health.last_time(),
         ),
         "health readings": state.database.rows("SELECT * FROM health_readings"),
-        "counts": Inventory(state.database).last_counts(),
-        "headers": Inventory(state.database).headers(["uuid:1"]),
+        "counts": [
+            # Of which kinds they were was not remembered by every version.
+            (identity, count.plots, count.bytes, count.time)
+            for identity, count in Inventory(state.database).last_counts().items()
+        ],
         "quarantine": Quarantine(state.database)._entries(),
         "alerts": AlertBook(state.database).standing(),
         "outbox": [(row, Outbox(state.database).message(row)) for row in Outbox(state.database).due(NOW + 120)],

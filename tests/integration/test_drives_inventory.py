@@ -16,10 +16,12 @@ import pytest
 
 from plotfarm.base.database import Database
 from plotfarm.base.locks import Lock
-from plotfarm.drives import counting, inventory
-from plotfarm.drives.inventory import HeaderNews, Inventory, LastCount
+from plotfarm.drives import counting, header_reader, inventory, said
+from plotfarm.drives.counted import Count, CountedDirectory, Headers, ReadThrough
+from plotfarm.drives.effort import Effort, OutOfTimeError
+from plotfarm.drives.inventory import Inventory, LastCount
 from plotfarm.drives.model import MARKER, Drive, lock_name
-from plotfarm.drives.probe import probe
+from plotfarm.drives.probe import Counting, probe
 from plotfarm.drives.reasons import Reason, Why
 from testbed.mounts import mount_small, private_mounts, why_no_mounts
 
@@ -45,7 +47,7 @@ class Farm:
         """Count as a process of its own would: with what the database holds."""
         database = Database(self.base / "state")
         try:
-            return probe(self.drives, [], seconds, self.locks, Inventory(database))
+            return probe(self.drives, [], seconds, self.locks, Counting(Inventory(database), seconds))
         finally:
             database.close()
 
@@ -170,13 +172,14 @@ def test_testing_plots_are_counted_apart(farm):
     assert counted == [(1, len(GIGAHORSE))]
 
 
-def test_a_header_is_read_once_and_rows_that_did_not_change_are_not_written(farm):
+def test_a_header_is_read_once_and_what_did_not_change_is_not_written(farm):
     kept, moved, gone = (put(farm.places[0] / f"plot-k32-{name}.plot") for name in ("kept", "moved", "gone"))
     farm.count()
     farm.sql("CREATE TABLE written (what TEXT)")
     for event in ("INSERT", "UPDATE", "DELETE"):
         farm.sql(
-            f"CREATE TRIGGER on_{event} AFTER {event} ON plot_headers BEGIN INSERT INTO written VALUES ('{event}'); END"
+            f"CREATE TRIGGER on_{event} AFTER {event} ON counted_directories "
+            f"BEGIN INSERT INTO written VALUES ('{event}'); END"
         )
     before = kept.stat()
     kept.write_bytes(b"PLOT\2\0\0\0".ljust(len(V1), b"\0"))
@@ -188,13 +191,25 @@ def test_a_header_is_read_once_and_rows_that_did_not_change_are_not_written(farm
     moved.rename(farm.places[0] / "plots" / moved.name)
     gone.unlink()
     assert farm.count()[0].counts == {("v1", 32): 1, ("bladebit", 32): 1}
-    assert sorted(farm.sql("SELECT what FROM written")) == [("DELETE",)] * 3 + [("INSERT",)] * 2
-    assert farm.sql("SELECT count(*) FROM plot_headers") == [(2,)]
+    assert ("INSERT",) in farm.sql("SELECT what FROM written")
+    assert headers_of(farm) == {"": 1, "plots": 1}, "what is known of files that are gone is forgotten"
+    (farm.places[0] / "plots" / moved.name).unlink()
+    (farm.places[0] / "plots").rmdir()
+    farm.count()
+    assert headers_of(farm) == {"": 1}, "and of directories"
+
+
+def headers_of(farm: Farm) -> dict[str, int]:
+    """Return of how many files in which directory of the first drive the header is known."""
+    database = Database(farm.base / "state")
+    known = Inventory(database).directories([farm.drives[0].identity])[farm.drives[0].identity]
+    database.close()
+    return {path: len(Headers(directory.headers)) for path, directory in known.items()}
 
 
 def slow(monkeypatch, log: Path, seconds: float) -> None:
     """Let every header take its time, and note which was read."""
-    read = counting._said_by
+    read = said.said_by
 
     def slowly(name, directory):
         time.sleep(seconds)
@@ -202,7 +217,7 @@ def slow(monkeypatch, log: Path, seconds: float) -> None:
             file.write(f"{name}\n")
         return read(name, directory)
 
-    monkeypatch.setattr(counting, "_said_by", slowly)
+    monkeypatch.setattr(header_reader, "said_by", slowly)
 
 
 def test_when_the_time_runs_out_names_count_and_the_next_run_goes_on(farm, monkeypatch):
@@ -227,10 +242,10 @@ def test_a_drive_that_falls_silent_at_one_header_keeps_the_rest(farm, monkeypatc
         put(farm.places[0] / f"plot-k32-{number}.plot")
         put(farm.places[1] / f"plot-k32-{number}.plot")
     bad = put(farm.places[0] / "plot-k32-bad.plot")
-    read = counting._said_by
-    monkeypatch.setattr(counting, "_REPORT_SECONDS", 0.0)
+    read = said.said_by
+    monkeypatch.setattr(header_reader, "_REPORT_SECONDS", 0.0)
     monkeypatch.setattr(
-        counting, "_said_by", lambda name, at: threading.Event().wait() if name == bad.name else read(name, at)
+        header_reader, "said_by", lambda name, at: threading.Event().wait() if name == bad.name else read(name, at)
     )
     started = time.monotonic()
     for_ever, fine = farm.count(seconds=1.5)
@@ -246,26 +261,34 @@ def test_a_drive_that_falls_silent_at_one_header_keeps_the_rest(farm, monkeypatc
     assert [child for child in psutil.Process().children() if child != helper and child.status() != "zombie"] == []
     helper.kill()
     helper.wait(20)
-    monkeypatch.setattr(counting, "_said_by", read)
+    monkeypatch.setattr(header_reader, "said_by", read)
     assert farm.count()[0].counts == {("v1", 32): 6}
+
+
+def first_count(root: int, place: Path) -> Count:
+    """Return the count by names alone."""
+    found = counting.count_plots(root, str(place), {}, (), Effort(time.monotonic() + 30))
+    return next(each for each in found if isinstance(each, Count))
 
 
 def counts_below(place: Path):
     root = os.open(place, os.O_RDONLY)
     try:
-        return list(counting.count_plots(root, str(place), {}, (), time.monotonic() + 30))
+        return list(counting.count_plots(root, str(place), {}, (), Effort(time.monotonic() + 30)))
     finally:
         os.close(root)
 
 
-def test_what_is_learnt_is_told_once_and_on_the_way(farm, monkeypatch):
-    monkeypatch.setattr(counting, "_REPORT_SECONDS", 0.0)
+def test_what_is_learnt_is_told_on_the_way(farm, monkeypatch):
+    monkeypatch.setattr(header_reader, "_REPORT_SECONDS", 0.0)
     for number in range(5):
         put(farm.places[0] / f"plot-k32-{number}.plot")
-    counts = counts_below(farm.places[0])
-    assert [len(count["learnt"]) for count in counts] == [0, 1, 1, 1, 1, 1, 0]
-    assert [count["headers_missing"] for count in counts] == [5, 4, 3, 2, 1, 0, 0]
-    assert len({number for count in counts for number, _ in count["learnt"]}) == 5
+    found = counts_below(farm.places[0])
+    directories = [each for each in found if isinstance(each, CountedDirectory)]
+    assert [len(Headers(each.headers)) for each in directories] == [0, 1, 2, 3, 4, 5]
+    assert [each.unread for each in directories] == [5, 4, 3, 2, 1, 0]
+    assert [each.headers_missing for each in found if isinstance(each, Count)] == [5, 4, 3, 2, 1, 0]
+    assert found[-1] == ReadThrough(None)
 
 
 def test_what_took_the_place_of_a_plot_after_the_listing_is_not_read(farm):
@@ -273,22 +296,20 @@ def test_what_took_the_place_of_a_plot_after_the_listing_is_not_read(farm):
     (farm.places[0] / "link.plot").symlink_to(put(farm.base / "plot-k32-a.plot"))
     (farm.places[0] / "directory.plot").mkdir()
     root = os.open(farm.places[0], os.O_RDONLY)
-    assert [counting._said_by(f"{name}.plot", root) for name in ("pipe", "link", "directory", "gone")] == [None] * 4
+    assert [said.said_by(f"{name}.plot", root) for name in ("pipe", "link", "directory", "gone")] == [None] * 4
     os.close(root)
 
 
 def test_an_error_below_keeps_the_count_by_names(farm, monkeypatch):
     put(farm.places[0] / "plots/plot-k32-a.plot")
-    count = counting.count_plots
 
     def broken(*arguments):
-        yield next(count(*arguments))
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(counting, "count_plots", broken)
+    monkeypatch.setattr(header_reader, "_read_headers", broken)
     first = farm.count()[0]
     assert (first.counts, first.headers_missing, first.uncounted) == ({("unknown", 32): 1}, 1, None)
-    assert list(farm.read_errors().values()) == [Why(Reason.IO_ERROR, "Input/output error")] * 2
+    assert list(farm.read_errors().values()) == [Why(Reason.IO_ERROR, "Input/output error")]
 
 
 def failing_reads(monkeypatch, log: Path) -> None:
@@ -299,7 +320,7 @@ def failing_reads(monkeypatch, log: Path) -> None:
             file.write("x")
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(counting.os, "pread", broken)
+    monkeypatch.setattr(said, "read_header", broken)
 
 
 def test_of_headers_that_cannot_be_read_one_is_tried_in_each_count(farm, monkeypatch):
@@ -324,18 +345,22 @@ def test_of_headers_that_cannot_be_read_one_is_tried_in_each_count(farm, monkeyp
     assert plots_on(farm.count()[0]) == plots_on(well)
 
 
+def out_of_time(*_):
+    raise OutOfTimeError
+
+
 def test_what_could_not_be_read_is_remembered_until_all_of_the_drive_was(farm, monkeypatch):
     put(farm.places[0] / "plot-k32-bad.plot2", PLOT2)
     failing_reads(monkeypatch, farm.base / "tries")
     farm.count()
     monkeypatch.undo()
-    monkeypatch.setattr(counting, "_entries", lambda directory, until: (_ for _ in ()).throw(counting.OutOfTimeError))
+    monkeypatch.setattr(counting, "_go_through", out_of_time)
     assert farm.count()[0].uncounted == Why(Reason.NOT_COUNTED_IN_TIME)
     assert len(farm.read_errors()) == 1, "it ran out of time: that is no news of the error"
 
 
 def test_a_drive_that_cannot_be_listed_in_time_says_so_and_is_not_silent(farm, monkeypatch):
-    monkeypatch.setattr(counting, "_entries", lambda directory, until: (_ for _ in ()).throw(counting.OutOfTimeError))
+    monkeypatch.setattr(counting, "_go_through", out_of_time)
     first, second = farm.count()
     assert first.uncounted == second.uncounted == Why(Reason.NOT_COUNTED_IN_TIME)
     assert (first.problem, first.counts) == (None, None)
@@ -348,14 +373,14 @@ def test_a_drive_that_cannot_be_listed_in_time_says_so_and_is_not_silent(farm, m
 
 def test_an_error_in_a_directory_hides_no_other_drive(farm, monkeypatch):
     put(farm.places[0] / "plot-k32-a.plot")
-    listed = counting._entries
+    go_through = counting._go_through
 
-    def broken(directory, until):
+    def broken(directory, *arguments):
         if os.path.exists(f"/proc/self/fd/{directory}/bad"):
             raise OSError(5, "Input/output error")
-        return listed(directory, until)
+        return go_through(directory, *arguments)
 
-    monkeypatch.setattr(counting, "_entries", broken)
+    monkeypatch.setattr(counting, "_go_through", broken)
     (farm.places[1] / "bad").touch()
     first, second = farm.count()
     assert first.plot_files == 1
@@ -369,12 +394,12 @@ def test_somebody_elses_directory_is_left_out(farm):
     root, user = os.open(farm.places[0], os.O_RDONLY), os.geteuid()
     try:
         os.seteuid(user or 12345)  # root may read every directory
-        count = next(counting.count_plots(root, str(farm.places[0]), {}, (), time.monotonic() + 30))
+        count = first_count(root, farm.places[0])
     finally:
         os.seteuid(user)
         os.close(root)
         (farm.places[0] / "theirs").chmod(0o755)
-    assert count["counts"] == [["unknown", 32, 1]]
+    assert count.counts == (("unknown", 32, 1),)
 
 
 def test_counting_never_keeps_another_process_from_asking_for_room(farm):
@@ -410,17 +435,35 @@ def test_the_last_count_of_a_drive_outlives_it(farm):
 
 def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(inventory, "_MOST_DRIVES", 3)
-    monkeypatch.setattr(inventory, "_MOST_HEADERS", 2)
+    monkeypatch.setattr(inventory, "_MOST_HEADER_BYTES", 24)
     database = Database(tmp_path)
     remembered = Inventory(database)
-    for number in range(5):
-        remembered.remember({f"uuid:{number}": HeaderNews(1, 10, [(1, 513), (2, 513), (3, 513)], [])}, float(number))
-    assert remembered.last_counts() == {f"uuid:{number}": LastCount(1, 10, float(number)) for number in (2, 3, 4)}
-    assert remembered.headers(["uuid:0", "uuid:4", "uuid:x"]) == {"uuid:4": {1: 513, 2: 513}}
-    remembered.remember({"uuid:4": HeaderNews(0, 0, [(9, 1)], [1, 2, 77])}, 9.0)
-    assert remembered.headers(["uuid:4"]) == {"uuid:4": {9: 1}}
-    assert database.rows("SELECT count(*) FROM plot_headers") == [(5,)]
+    for number in range(1, 6):
+        identity = f"uuid:{number}"
+        remembered.remember_directories([(identity, directory("", 2)), (identity, directory("too many", 3))])
+        remembered.remember_counts({identity: Count((("v1", 32, 1),), 1, 10, 0)}, float(number))
+    counts = {("v1", 32): 1}
+    expected = {f"uuid:{number}": LastCount(1, 10, float(number), counts) for number in (3, 4, 5)}
+    assert remembered.last_counts() == expected
+    known = remembered.directories(["uuid:1", "uuid:5", "uuid:x"])
+    assert known == {"uuid:5": {"": directory("", 2)}}
+    assert database.rows("SELECT count(*) FROM counted_directories") == [(3,)]
     database.close()
+
+
+def directory(path: str, headers: int) -> CountedDirectory:
+    packed = Headers().with_more((number, 513) for number in range(-1, headers - 1)).packed()
+    return CountedDirectory(path, "1:2:3:4", 5.0, {513: 1}, 10, 0, 0, (os.fsdecode(b"\xff"), "plots"), packed)
+
+
+def test_headers_are_found_by_the_numbers_of_their_files() -> None:
+    said = {-(2**63): 513, 2**63 - 1: 2**32 - 1, 0: 0, 77: 5}
+    headers = Headers(Headers().with_more(said.items()).packed())
+    assert len(headers) == 4
+    assert {number: headers.get(number) for number in said} == said
+    assert [headers.get(number) for number in (1, -1, 78)] == [None] * 3
+    fewer = headers.kept([77, 0, 4]).with_more([(77, 6), (4, 1)])
+    assert {number: fewer.get(number) for number in (0, 4, 77, -(2**63))} == {0: 0, 4: 1, 77: 6, -(2**63): None}
 
 
 def test_without_a_database_plots_are_counted_anyway(farm, caplog):
@@ -430,8 +473,87 @@ def test_without_a_database_plots_are_counted_anyway(farm, caplog):
     database = Database(farm.base / "other")
     remembered = Inventory(database)
     database.rows("PRAGMA query_only = ON")
-    assert probe(farm.drives, [], 30, farm.locks, remembered)[0].counts == {("v1", 32): 1}
+    assert probe(farm.drives, [], 30, farm.locks, Counting(remembered))[0].counts == {("v1", 32): 1}
     database.close()
+
+
+def leave_alone(path: Path) -> None:
+    """Let a plot look as if it had been written long ago."""
+    os.utime(path, (time.time() - 10**6,) * 2)
+
+
+def gone_through(farm: Farm, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Count, and return the directories that were gone through, by their names."""
+    log = farm.base / "gone through"
+    log.write_text("")
+    go_through = counting._go_through
+
+    def noted(directory, *arguments):
+        with log.open("a") as file:
+            file.write(f"{Path(os.readlink(f'/proc/self/fd/{directory}')).name}\n")
+        return go_through(directory, *arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(counting, "_go_through", noted)
+        farm.count()
+    return sorted(log.read_text().split())
+
+
+def test_a_directory_that_did_not_change_is_not_gone_through_again(farm, monkeypatch):
+    monkeypatch.setattr(counting, "_LEFT_ALONE_SECONDS", 0.0)
+    for name in ("plot-k32-a.plot", "plots/plot-k32-b.plot", "plots/og/plot-k32-c.plot"):
+        leave_alone(put(farm.places[0] / name))
+    assert gone_through(farm, monkeypatch) == ["drive0", "drive1", "og", "plots"]
+    assert gone_through(farm, monkeypatch) == []
+    assert farm.count()[0].counts == {("v1", 32): 3}
+
+    leave_alone(put(farm.places[0] / "plots/plot-k32-d.plot2", PLOT2))
+    assert "plots" in gone_through(farm, monkeypatch)
+    (farm.places[0] / "plots/og/plot-k32-c.plot").rename(farm.places[0] / "plots/og/plot-k32-e.plot")
+    assert gone_through(farm, monkeypatch) == ["og"]
+    os.unlink(farm.places[0] / "plot-k32-a.plot")
+    assert "drive0" in gone_through(farm, monkeypatch)
+    assert farm.count()[0].counts == {("v1", 32): 2, ("plot2", 28): 1}
+
+
+def test_a_plot_that_was_written_lately_is_looked_at_again(farm, monkeypatch):
+    monkeypatch.setattr(counting, "_LEFT_ALONE_SECONDS", 0.0)
+    growing = put(farm.places[0] / "plot-k32-a.plot")
+    for _ in range(3):
+        farm.count()
+    growing.write_bytes(V1 + bytes(1000))
+    assert farm.count()[0].plot_bytes == len(V1) + 1000
+    leave_alone(growing)
+    for _ in range(3):
+        farm.count()
+    growing.write_bytes(V1 + bytes(2000))
+    assert farm.count()[0].plot_bytes == len(V1) + 1000, "its directory shows nothing of it"
+    for jump in (86400, -86400):
+        with monkeypatch.context() as patched:
+            shifted = time.time() + jump
+            patched.setattr("time.time", lambda shifted=shifted: shifted)
+            assert farm.count()[0].plot_bytes == len(V1) + 2000, "looked at again in a day, or when the clock jumped"
+        growing.write_bytes(V1 + bytes(2000))
+
+
+def test_a_directory_is_not_believed_that_just_changed(farm, monkeypatch):
+    leave_alone(put(farm.places[0] / "plot-k32-a.plot"))
+    for _ in range(3):
+        assert "drive0" in gone_through(farm, monkeypatch)
+
+
+def test_progress_is_told_until_all_is_counted(farm, monkeypatch):
+    monkeypatch.setattr(header_reader, "said_by", lambda name, at, read=said.said_by: time.sleep(0.3) or read(name, at))
+    for number in range(4):
+        put(farm.places[0] / f"plot-k32-{number}.plot")
+    told = []
+    database = Database(farm.base / "state")
+    counting_all = Counting(Inventory(database), on_progress=told.append)
+    first = probe(farm.drives, [], 1, farm.locks, counting_all)[0]
+    database.close()
+    assert (first.headers_missing, first.counts) == (0, {("v1", 32): 4}), "longer than any answer may take"
+    assert told[-1].files == 4 and told[-1].headers >= 2 and told[-1].all_drives == 2
+    assert [each.headers for each in told] == sorted(each.headers for each in told)
 
 
 @pytest.mark.parametrize(
@@ -484,7 +606,6 @@ def test_a_mount_that_was_made_after_the_table_was_read_is_not_entered(farm):
         mount_small(below, 1 << 20)
         put(below / "plot-k32-b.plot")
         root = os.open(farm.places[0], os.O_RDONLY)
-        count = next(counting.count_plots(root, str(farm.places[0]), {}, (), time.monotonic() + 30))
-        assert count["counts"] == [["unknown", 32, 1]]
+        assert first_count(root, farm.places[0]).counts == (("unknown", 32, 1),)
         os.close(root)
         subprocess.run(["umount", below], check=True)

@@ -24,19 +24,22 @@ from plotfarm.drives.reasons import Reason, Why
 from plotfarm.plots.parts import PartFacts, lock_part, part_name, write_facts
 from testbed.mounts import why_no_mounts
 
-# Holds a lock; with the word `until-wanted` only until somebody waits for it, and says what files that one has open.
+# Holds a lock; with the word `until-wanted` only until somebody else opens it, and says what files that one has open.
 HOLDER = """
-import fcntl, os, sys, time
+import contextlib, fcntl, glob, os, sys, time
 file = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
 fcntl.flock(file, fcntl.LOCK_EX)
 print("held", flush=True)
 if sys.argv[2] == "for-ever":
     sys.stdin.read()
-inode = f":{os.fstat(file).st_ino} "
 waiter = None
 while waiter is None:
-    lines = [line for line in open("/proc/locks") if "->" in line and inode in line]
-    waiter = lines[0].split()[5] if lines else time.sleep(0.005)
+    time.sleep(0.005)
+    for path in glob.glob("/proc/[0-9]*/fd/*"):
+        with contextlib.suppress(OSError):
+            owner = path.split("/")[2]
+            if owner != str(os.getpid()) and os.readlink(path) == sys.argv[1]:
+                waiter = owner
 for number in sorted(os.listdir(f"/proc/{waiter}/fd"), key=int):
     print(number, os.readlink(f"/proc/{waiter}/fd/{number}"))
 """
@@ -174,6 +177,36 @@ def test_two_probes_at_the_same_moment_wait_for_each_other(drives, tmp_path):
     ours.release()
 
 
+def test_nobody_waits_for_a_probe_that_waits_for_a_silent_drive_itself(drives, tmp_path):
+    locks = tmp_path / "locks"
+    locks.mkdir()
+    path = locks / lock_name("probe", drives[1].identity)
+    path.write_text("1795000000.000\n")
+    with hold(path, "for-ever") as holder:
+        started = time.monotonic()
+        readings = probe(drives, [], 60, locks)
+        assert time.monotonic() - started < 30
+        since = time.strftime("%Y-%m-%d %H:%M", time.localtime(1795000000))
+        assert [reading.problem for reading in readings] == [None, Why(Reason.PROBE_HANGS, since), None]
+        assert no_helper_left(besides=holder.pid)
+    assert [reading.problem for reading in probe(drives, [], 20, locks)] == [None, None, None], "it is asked again"
+    assert path.read_text() == "", "and has answered"
+
+
+def test_only_the_names_are_looked_for_where_that_is_all(drives, tmp_path):
+    place = Path(drives[1].mountpoint)
+    (place / "a.plot").write_bytes(b"x" * 5000)
+    (place / part_name("b.plot", "a" * 16)).touch()
+    fully, only_names, _ = probe(drives, ["a.plot"], 20, tmp_path / "locks", only_names=[drives[1].identity])
+    assert (fully.total_bytes > 0, fully.found) == (True, {})
+    assert (only_names.problem, only_names.found) == (None, {"a.plot": 5000})
+    assert (only_names.total_bytes, only_names.parts) == (0, ())
+    Path(drives[1].mountpoint, MARKER).unlink()
+    assert probe(drives, ["a.plot"], 20, tmp_path / "locks", only_names=[drives[1].identity])[1].problem == Why(
+        Reason.NO_MARKER
+    )
+
+
 class Rubbish:
     """Holds a file, and itself: only the garbage collector ends it."""
 
@@ -195,7 +228,7 @@ def test_rubbish_of_this_process_closes_no_file_of_the_helper(drives, tmp_path, 
             os.close(directory)
         return facts
 
-    monkeypatch.setattr("plotfarm.drives.probe.ask_drive", ask_while_tidying)
+    monkeypatch.setattr("plotfarm.drives.probe_helper.ask_drive", ask_while_tidying)
     thresholds = gc.get_threshold()
     gc.set_threshold(10**6)
     try:
@@ -244,21 +277,41 @@ options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.mount(b"dead", os.fsencode(base / "dead"), b"fuse", 0, options) == 0, os.strerror(ctypes.get_errno())
 
+def written(moment):
+    return time.strftime("%Y-%m-%d %H:%M", time.localtime(moment))
+
+def ask_the_silent_drive(seconds):
+    started = time.monotonic()
+    problems = [reading.problem for reading in probe(drives, ["a.plot"], seconds, base / "locks")]
+    assert time.monotonic() - started < seconds / 2
+    return problems
+
+begun = time.time()
 started = time.monotonic()
 problems = [reading.problem for reading in probe(drives, ["a.plot"], 0.5, base / "locks")]
 assert time.monotonic() - started < 5
 assert problems == [None, Why(Reason.NOT_ANSWERING, "0.5 s")], problems
 (helper,) = psutil.Process().children()
-problems = [reading.problem for reading in probe(drives, ["a.plot"], 0.5, base / "locks")]
-assert problems == [None, Why(Reason.PROBE_HANGS)], problems
+for _ in range(2):
+    problems = ask_the_silent_drive(30)
+    assert [problem and problem.reason for problem in problems] == [None, Reason.PROBE_HANGS], problems
+    assert problems[1].detail in (written(begun), written(begun + 60)), problems
 others = [child for child in psutil.Process().children() if child != helper]
 assert not psutil.wait_procs(others, timeout=20)[1], "only one helper stays with a hanging drive"
 assert helper.is_running() and helper.status() != psutil.STATUS_ZOMBIE
 
+helper.kill()  # nobody remembers but the mark that it left: the drive is asked again, and not waited for again
+helper.wait(20)
+problems = ask_the_silent_drive(30)
+assert [problem and problem.reason for problem in problems] == [None, Reason.PROBE_HANGS], problems
+assert problems[1].detail in (written(begun), written(begun + 60)), problems
+(helper,) = psutil.Process().children()
+
 os.close(server)  # the drive comes to life, with an error
 helper.wait(20)
-problems = [reading.problem for reading in probe(drives, ["a.plot"], 20, base / "locks")]
-assert problems == [None, Why(Reason.IO_ERROR, "Transport endpoint is not connected")], problems
+for _ in range(2):
+    problems = ask_the_silent_drive(20)
+    assert problems == [None, Why(Reason.IO_ERROR, "Transport endpoint is not connected")], problems
 print("proved")
 """
 

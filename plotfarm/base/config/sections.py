@@ -271,6 +271,7 @@ class Drives:
     policy: str = field(default="fill", metadata={"choices": ("fill", "spread")})
     minimum_free_bytes: int = 2 * 2**30  # `minimum_free` in the file
     probe_seconds: float = field(default=10.0, metadata={"minimum": 0.1})
+    count_seconds: float = field(default=20.0, metadata={"minimum": 0.1})  # of normal mode; reports take longer
 
 
 @dataclass(frozen=True)
