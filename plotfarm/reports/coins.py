@@ -247,9 +247,10 @@ def summary(facts: CoinFacts) -> Message:
         "day_xch": in_xch(sum(coin.mojo for coin in day)), "month_xch": in_xch(sum(coin.mojo for coin in month)),
         "expected": "" if days is None else format_duration(days * DAY_SECONDS),
         "last_runs": last_runs.lines(facts.last_runs, facts.now),
+        "not_read": "" if facts.has_read else _NOTHING_READ,
         **_total(facts.total, facts.settings),
     }  # fmt: skip
-    plain = f"{in_xch(facts.total.mojo)} XCH in all"
+    plain = f"{in_xch(facts.total.mojo)} XCH in all" if facts.has_read else _NOTHING_READ
     return compose("coin_summary", Severity.INFO, context, _plainly(facts.server, len(day), plain))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import gzip
 import io
 import json
 import os
+import pty
 import shutil
 import signal
 import subprocess
@@ -327,6 +329,46 @@ def test_a_log_that_cannot_be_read_is_told_once_and_once_more_when_it_can(farmer
     farmer.run()
     assert farmer.mails(2)[1] == "farmer01: Chia's log can be read again"
     assert farmer.waiting() == 0
+
+
+def test_before_anything_was_read_no_report_says_that_there_are_no_coins(farmer):
+    farmer.log.unlink()
+    text = farmer.run("--report").stdout
+    assert "neither Chia's log nor its wallet was ever read" in text
+    assert "Received in all" not in text
+    facts = json.loads(farmer.run("--report", "--json").stdout)
+    assert (facts["received_mojo"], facts["received_xch"]) == (None, None)
+    summary = " ".join(farmer.run("--summary").stdout.split())
+    assert "neither Chia's log nor its wallet was ever read" in summary
+    assert "0 XCH" not in summary
+    assert "0 XCH" not in farmer.mails(1)[0]
+    farmer.log.write_text(chia_logs.noise(TIME))
+    farmer.run()
+    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "0"
+    assert "0 XCH" in farmer.run("--summary").stdout
+
+
+def at_a_terminal(farmer: Farmer) -> str:
+    """Return what a user sees of a run."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(farmer.command(), stdin=theirs, stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    with contextlib.suppress(OSError):  # how Linux says that nobody has the other end any more
+        while data := os.read(ours, 65536):
+            shown += data
+    os.close(ours)
+    process.wait(30)
+    return shown.decode()
+
+
+def test_a_user_who_looks_is_not_told_of_no_coins_where_none_can_be_seen(farmer):
+    farmer.receive(1)
+    assert "of the past: 1; 1 XCH received in all" in at_a_terminal(farmer)
+    farmer.log.unlink()
+    seen = at_a_terminal(farmer)
+    assert "No coin can be seen: there is no Chia log" in seen
+    assert "New coins" not in seen
 
 
 def test_report_csv_and_json_say_the_same(farmer):

@@ -54,6 +54,30 @@ def test_logs(tmp_path, part):
     assert slowest < 1
 
 
+_PREFIX = b"2026-11-24T03:00:00.123 2.7.5 wallet chia.wallet.wallet_node    : INFO     "
+_LONG_BYTES = 30_000  # where the time grows with the square of it, this takes ten seconds
+STARTS = [
+    b"", _PREFIX, _PREFIX + b"Adding coin: ", _PREFIX + b"Confirmed balance amount is ",
+    _PREFIX + b"1 plots were eligible for farming ", _PREFIX + b"_plot_refresh_callback: event done ",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("start", STARTS)
+@pytest.mark.parametrize(
+    "piece",
+    [*(one for one in PIECES if b"\n" not in one), b"a", b"0x", b"'", b"\xc3", b"}", b"2026-11-24T03:00:00.123 "],
+)
+def test_a_line_takes_no_longer_than_its_length(tmp_path, start, piece):
+    line = start + piece * (_LONG_BYTES // len(piece))
+    log = tmp_path / "debug.log"
+    log.write_bytes(line + b"\n")
+    begun = time.process_time()
+    assert not [event for event in Reader().read([line + b"\n"]) if isinstance(event, CoinState)]
+    assert isinstance(farmed(log), Farmed | Unreadable)
+    form_of(log)
+    assert time.process_time() - begun < 1
+
+
 def some_value(chance: random.Random) -> object:
     return chance.choice(
         [None, True, -1, 0, 1.5, 1e308, 2**64, 2**300, "", "0x" + "a" * 64, "A" * 64, "\ud800", [], {}, [[]], [{}, {}]]
