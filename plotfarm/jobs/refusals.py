@@ -21,6 +21,7 @@ from plotfarm.base.runs import RunOutcome
 from plotfarm.jobs import after_run, entry, run_records
 from plotfarm.jobs.recording import Recording
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.channels import bare
 from plotfarm.notify.checks import check
 from plotfarm.notify.outbox import Outbox
 
@@ -48,6 +49,7 @@ def tell_of_configuration(script: str, explicit: str | None, error: PlotfarmErro
 
 def tell_of_packages(script: str, why: str, explicit: str | None) -> None:
     """Tell that no script can start because its Python packages do not fit; `why`: in words."""
+    os.environ[bare.WITHOUT_PACKAGES] = "1"  # also for the process that sends it
     candidates = [path for path, _ in places(explicit, os.environ)]
     config = _usable(candidates) or last_good.find(candidates)
     if config is not None:

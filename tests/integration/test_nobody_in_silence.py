@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -183,6 +184,29 @@ def test_every_run_is_recorded_with_its_version_and_status(host, mail):
     assert host.drive_manager("-pr", "--json")[0] == 0
     rows = host.sql("SELECT script, mode, version, outcome, status, ended IS NOT NULL FROM runs ORDER BY seq")
     assert rows == [("drive_manager", "", "1.0.0", "done", 0, 1), ("drive_manager", "-pr", "1.0.0", "done", 0, 1)]
+
+
+REPORTS = [
+    ("drive_manager.py", "-pr"), ("drive_manager.py", "-ct"), ("drive_manager.py", "-dr"),
+    ("drive_manager.py", "--explain"), ("drive_manager.py", "--status"), ("plot_manager.py", "--status"),
+    ("coin_monitor.py", "--report"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("script", "report"), REPORTS)
+def test_every_report_shows_when_each_script_ran_last_and_so_does_its_json(host, script, report):
+    every_minute(host, "drive_manager", "move_local_plots")
+    said = host.start(script, report).communicate(timeout=60)[0]
+    for name in ("drive_manager", "move_local_plots"):
+        assert f"last run of {name}.py: 1 min" in " ".join(said.split())
+    process = subprocess.run(
+        [sys.executable, script, report, "--json", "--config", host.path],
+        cwd=CHECKOUT, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert process.returncode == 0, process.stderr
+    runs = {run["script"]: run for run in json.loads(process.stdout)["data"]["last_runs"] if run["mode"] is None}
+    assert set(runs) == {"drive_manager.py", "move_local_plots.py"}
+    assert runs["drive_manager.py"]["exit_status"] == 0
 
 
 # ---- The configuration cannot be used ----

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from test_config_secrets import Broken
 
 from plotfarm.base.config import last_good, loader
 from plotfarm.base.errors import ConfigurationError
@@ -139,3 +140,23 @@ def test_a_state_directory_that_cannot_be_written_is_nobodys_trouble(path: Path)
     state.rmdir()
     state.write_text("a file in its place")
     last_good.keep(good)
+
+
+def test_of_no_file_that_can_be_used_a_secret_is_copied_however_odd_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "plot_manager_config"
+    paths = "".join(f"{name} = {tmp_path / name}\n" for name in ("state", "logs", "locks"))
+    kept_files = 0
+    for seed in range(500):
+        file = Broken(seed)
+        path.write_text(f"[paths]\n{paths}{file.text}\n")
+        try:
+            config = loader.load(path)
+        except ConfigurationError:
+            continue
+        if "sender" in file.line:  # whose value is none
+            continue
+        os.utime(path, ns=(seed, seed))
+        last_good.keep(config)
+        kept_files += 1
+        assert file.core not in kept(path).lower(), seed
+    assert kept_files > 30

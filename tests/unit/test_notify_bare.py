@@ -7,7 +7,7 @@ import json
 import pytest
 
 from plotfarm.base.condition import Severity
-from plotfarm.notify.channels.bare import request_of
+from plotfarm.notify.channels.bare import push, request_of, text_message
 from plotfarm.notify.message import Message
 
 MESSAGE = Message("alert", Severity.CRITICAL, "nas: no script can start", "short: it is stale", "The whole story\n")
@@ -55,3 +55,17 @@ def test_telegram_is_told_which_chat() -> None:
 )
 def test_what_is_not_known_waits_for_apprise(url: str) -> None:
     assert request_of(url, MESSAGE) is None
+
+
+def test_pushbullet_gets_a_note_with_the_token_in_a_header() -> None:
+    posted = push("o.sesame", MESSAGE)
+    assert posted.url == "https://api.pushbullet.com/v2/pushes"
+    assert posted.headers["Access-Token"] == "o.sesame"
+    assert json.loads(posted.body) == {"type": "note", "title": MESSAGE.subject, "body": MESSAGE.short}
+
+
+def test_twilio_gets_a_form_and_a_login() -> None:
+    posted = text_message("AC1", "token", {"From": "+12025550123"}, "+12025550143", "it is stale & old")
+    assert posted.url == "https://api.twilio.com/2010-04-01/Accounts/AC1/Messages.json"
+    assert posted.headers["Authorization"] == "Basic QUMxOnRva2Vu"
+    assert posted.body == b"To=%2B12025550143&From=%2B12025550123&Body=it+is+stale+%26+old"

@@ -1,16 +1,17 @@
-"""Messages to services without Apprise: for the day when the packages of a checkout cannot be used.
+"""Messages to services without their libraries: for the day when the packages of a checkout cannot be used.
 
-With the standard library alone, and only for the services that need no more than one request: json, ntfy, Gotify,
-Discord and Telegram, by Apprise URLs as they stand in `[notifications] services`. Others wait in the outbox.
+With the standard library alone, and only for the services that need no more than one request: Pushbullet, Twilio, and
+of the Apprise URLs in `[notifications] services` json, ntfy, Gotify, Discord and Telegram. Others wait in the outbox.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import SplitResult, unquote, urlsplit
+from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 from plotfarm.base.condition import Severity
 from plotfarm.notify.channels.channel import SENT, Outcome, as_text, refused, title, try_again
@@ -19,6 +20,8 @@ from plotfarm.notify.message import Message
 _LONGEST_TEXT = 1900  # Discord takes 2000 characters
 _PRIORITIES = {Severity.INFO: 3, Severity.WARNING: 4, Severity.CRITICAL: 5}  # of ntfy, from 1 to 5
 _PERMANENT = (400, 401, 403, 404)
+# Set for the processes that tell of unusable packages: what can be imported may be too old to be used.
+WITHOUT_PACKAGES = "PLOT_MANAGER_WITHOUT_PACKAGES"
 
 
 @dataclass(frozen=True)
@@ -30,14 +33,24 @@ class Posted:
     headers: dict[str, str] = field(default_factory=dict)
 
 
-def send(url: str, message: Message, timeout_seconds: float) -> Outcome:
-    """Send one message to the service of an Apprise URL; what became of it holds no part of the URL."""
-    from urllib.error import HTTPError
-    from urllib.request import Request, urlopen
+def is_wanted() -> bool:
+    """Tell whether the packages of this checkout are known to be unusable."""
+    return WITHOUT_PACKAGES in os.environ
 
+
+def send(url: str, message: Message, timeout_seconds: float) -> Outcome:
+    """Send one message to the service of an Apprise URL."""
     posted = request_of(url, message)
     if posted is None:
         return try_again("Apprise is not installed, and without it this service cannot be used: run ./install.sh")
+    return post(posted, timeout_seconds)
+
+
+def post(posted: Posted, timeout_seconds: float) -> Outcome:
+    """Send one request; what became of it holds no part of the URL."""
+    from urllib.error import HTTPError
+    from urllib.request import Request, urlopen
+
     request = Request(posted.url, data=posted.body, headers=posted.headers)  # noqa: S310 (http(s) only, see below)
     try:
         with urlopen(request, timeout=timeout_seconds):  # noqa: S310
@@ -83,6 +96,20 @@ def request_of(url: str, message: Message) -> Posted | None:
             return _json(f"https://api.telegram.org/bot{parts.netloc}/sendMessage", {"chat_id": words[0], "text": text})
         case _:
             return None
+
+
+def push(token: str, message: Message) -> Posted:
+    """Return what is to be posted for an access token of Pushbullet: https://docs.pushbullet.com/#create-push."""
+    note = {"type": "note", "title": title(message), "body": as_text(message.short)}
+    return _json("https://api.pushbullet.com/v2/pushes", note, {"Access-Token": token})
+
+
+def text_message(sid: str, token: str, origin: Mapping[str, str], to: str, text: str) -> Posted:
+    """Return what is to be posted for an SMS by Twilio; `origin`: From or MessagingServiceSid."""
+    url = f"https://api.twilio.com/2010-04-01/Accounts/{sid}/Messages.json"
+    login = base64.b64encode(f"{sid}:{token}".encode()).decode()
+    headers = {"Authorization": f"Basic {login}", "Content-Type": "application/x-www-form-urlencoded"}
+    return Posted(url, urlencode({"To": to, **origin, "Body": text}).encode(), headers)
 
 
 def _base(parts: SplitResult) -> str:

@@ -44,10 +44,14 @@ class PushbulletChannel:
         return one_by_one(self.name, recipients, self._tokens, lambda recipient: self._send_one(message, recipient))
 
     def _send_one(self, message: Message, recipient: str) -> Outcome:
-        import requests
-        from pushbullet import InvalidKeyError, PushbulletError  # type: ignore[import-untyped]
-
         token = self._tokens[recipient].reveal()
+        try:
+            import requests
+            from pushbullet import InvalidKeyError, PushbulletError  # type: ignore[import-untyped]
+        except ImportError:  # the packages of this checkout cannot be used, and that has to be told
+            from plotfarm.notify.channels import bare
+
+            return bare.post(bare.push(token, message), self._timeout_seconds)
         try:
             account = _account(token, self._timeout_seconds)
             account.push_note(title(message), as_text(message.short))

@@ -62,12 +62,14 @@ class ServicesChannel:
         return one_by_one(self.name, recipients, self._urls, lambda recipient: self._send_one(message, recipient))
 
     def _send_one(self, message: Message, recipient: str) -> Outcome:
+        from plotfarm.notify.channels import bare
+
         try:
             from apprise import Apprise, AppriseAsset
         except ImportError:  # the packages of this checkout cannot be used, and that has to be told
-            from plotfarm.notify.channels import bare
-
             return bare.send(self._urls[recipient].reveal(), message, self._timeout_seconds)
+        if bare.is_wanted() and (posted := bare.request_of(self._urls[recipient].reveal(), message)):
+            return bare.post(posted, self._timeout_seconds)
 
         # Without threads of its own, which the end of this process would have to wait for.
         asset = AppriseAsset(app_id="Chia Plot Manager", async_mode=False, service_timeout=0)

@@ -61,10 +61,13 @@ class SmsChannel:
         )
 
     def _send_one(self, message: Message, recipient: str) -> Outcome:
-        import requests
-        from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]
-        from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped]
-        from twilio.rest import Client  # type: ignore[import-untyped]
+        try:
+            import requests
+            from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]
+            from twilio.http.http_client import TwilioHttpClient  # type: ignore[import-untyped]
+            from twilio.rest import Client  # type: ignore[import-untyped]
+        except ImportError:  # the packages of this checkout cannot be used, and that has to be told
+            return self._send_bare(message, recipient)
 
         sid, token, sender = self._settings.account_sid, self._settings.auth_token.reveal(), self._settings.sender
         by_service = sender.startswith(_MESSAGING_SERVICE)
@@ -77,6 +80,16 @@ class SmsChannel:
         except requests.RequestException as error:
             return network_trouble(error, "Twilio", self._timeout_seconds)
         return SENT
+
+    def _send_bare(self, message: Message, recipient: str) -> Outcome:
+        from plotfarm.notify.channels import bare
+
+        settings = self._settings
+        key = "MessagingServiceSid" if settings.sender.startswith(_MESSAGING_SERVICE) else "From"
+        text = as_text(message.short)[:_LONGEST]
+        token = settings.auth_token.reveal()
+        posted = bare.text_message(settings.account_sid, token, {key: settings.sender}, recipient, text)
+        return bare.post(posted, self._timeout_seconds)
 
 
 def problem(settings: Sms) -> str:
