@@ -8,7 +8,6 @@ import time
 from plotfarm.base.config.sections import Config
 from plotfarm.base.locks import refuse_network_directory, sole_run
 from plotfarm.base.state import State
-from plotfarm.drives.candidates import candidates
 from plotfarm.drives.choose import Choice
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.mounts import find_drives
@@ -21,7 +20,6 @@ from plotfarm.jobs.server import sender
 from plotfarm.jobs.stale_parts import remove_stale_parts
 from plotfarm.jobs.stock import take_stock
 from plotfarm.jobs.telling import Teller
-from plotfarm.reports import explain as words
 from plotfarm.reports import reasons
 from plotfarm.reports.envelope import Report, Role, enveloped
 from plotfarm.reports.terminal import complain, say, say_if_watched, standard_output
@@ -60,7 +58,7 @@ def _one_run(config: Config, state: State) -> int:
     if stock.choice.chosen is None:
         complain(f"drive_manager: {no_drive(stock.choice)}")
         return 1
-    say_if_watched(words.outcome(stock.choice, changed, len(teller.told())))
+    _say_outcome(stock.choice, changed, len(teller.told()))
     return 0
 
 
@@ -69,9 +67,19 @@ def _counting(config: Config, state: State) -> Counting:
     return Counting(Inventory(state.database), config.drives.count_seconds)
 
 
+def _say_outcome(choice: Choice, is_new: bool, alerts: int) -> None:
+    """Tell a person who looks what was done."""
+    if standard_output().is_watched:
+        from plotfarm.reports.explain import outcome  # cron does not wait for it each minute
+
+        say_if_watched(outcome(choice, is_new, alerts))
+
+
 def explain(config: Config, as_json: bool = False, wide: bool = False) -> int:
     """Print for each drive why it would be taken or passed over; nothing is changed."""
-    from plotfarm.jobs.host_limits import read_limits  # cron needs neither, every minute
+    from plotfarm.drives.candidates import candidates  # cron needs none of these, every minute
+    from plotfarm.jobs.host_limits import read_limits
+    from plotfarm.reports import explain as words
     from plotfarm.reports.host_limits import shortfalls
 
     refuse_network_directory(config.paths.locks)
