@@ -60,7 +60,7 @@ def test_a_policy_holds_for_the_whole_run(new_fleet: Callable[..., Fleet], polic
     fleet = new_fleet(1, 2, 2, **{"nas.policy": policy, "plotter.streams": 5, "nas.streams": 5, **slow})
     large, small = fleet.farms
     _add_drives(large, 400)
-    small.nas.change({"drives.minimum_free": "2 GiB"})  # all drives share one disk, so room has to be taken away
+    small.nas.change({"drives.minimum_free": "8 GiB"})  # all drives share one disk, so room has to be taken away
     for number in range(20):
         put(fleet.plots[0], f"{policy} {number}", 8 * MIB)
     assert fleet.start(0).wait(100) == 0, fleet.logs()
