@@ -37,6 +37,7 @@ class Job:
     refusals: dict[str, str] = field(default_factory=dict)  # NAS -> reason
     waits: dict[str, int] = field(default_factory=dict)  # NAS -> how often it waited there for its turn in vain
     link_failures: int = 0
+    lot: str = ""  # by which the NAS are drawn for it: plots that wait at the same time have the same one
 
 
 class NoNasTakesIt(PlotfarmError):
@@ -66,6 +67,7 @@ class Dispatch:
         self._asking: dict[Stream, tuple[Nas, Link]] = {}
         self._begun = time.monotonic()
         self._slowest_handshake = 0.0
+        self._lot = ""  # of plots that begin to wait now; "": of the next one
         for host, moment in (last_used or {}).items():
             if host in self.all:
                 self.all[host].last_used = moment
@@ -76,10 +78,7 @@ class Dispatch:
         return bool(self._asking) or any(link.opening for nas in self.all.values() for link in nas.links)
 
     def expect_silence(self, hosts: Iterable[str]) -> None:
-        """Have these NAS waited for no longer than others take to greet: they did not answer before.
-
-        Whatever room they had, they are asked again, so that it is known when they answer.
-        """
+        """Have these NAS asked anew, and waited for no longer than others take to greet: they were silent before."""
         for host in hosts:
             if host in self.all:
                 self.all[host].was_silent = True
@@ -102,8 +101,8 @@ class Dispatch:
             if (room := nas.expected_bytes()) is not None
         ]
 
-    def berth(self, job: Job) -> Berth | None:
-        """Return the stream that a plot goes to, None while it has to wait.
+    def berth(self, job: Job, waiting: int = 1) -> Berth | None:
+        """Return the stream that a plot goes to, None while it has to wait. `waiting`: so many could begin now.
 
         NoNasTakesIt if all refuse it, NasUnavailable if none can be reached that might.
         """
@@ -116,17 +115,19 @@ class Dispatch:
         # Whatever a NAS says that it can take: after a wait in vain it is the others' turn.
         fewest = min(job.waits.get(nas.host, 0) for nas in able)
         able = [nas for nas in able if job.waits.get(nas.host, 0) == fewest]
-        host = self._choose(job, able)
+        host = self._choose(job, able, waiting)
         return self._stream_to(self.all[host]) if host is not None else None
 
-    def _choose(self, job: Job, able: Sequence[Nas]) -> str | None:
+    def _choose(self, job: Job, able: Sequence[Nas], waiting: int) -> str | None:
         """Return the NAS for a plot, None if it has to wait; ask those of whom it must be known what they can take."""
         oldest = self._rounds.oldest(time.monotonic())
         views = [nas.view(job.plot.size, oldest) for nas in able]
-        lot = lots(self._plotter, job.plot.name)
+        self._lot = self._lot or job.plot.name
+        job.lot = job.lot or self._lot
+        lot = lots(self._plotter, job.lot)
         waited_for = [view for view in views if not (view.is_awaited and self._is_late(self.all[view.host]))]
         in_vain = [view.host for view in views if view not in waited_for]
-        questions = to_ask(waited_for, self._policy, lot)
+        questions = to_ask(waited_for, self._policy, lot, waiting)
         for asked in [*questions, *in_vain]:
             self._ask(self.all[asked], job.plot.size)
         self._rounds.go_on(bool(questions), time.monotonic())
@@ -256,6 +257,7 @@ class Dispatch:
 
     def taken(self, nas: Nas, size: int) -> None:
         """Note that a plot of `size` bytes went to a NAS."""
+        self._lot = ""
         nas.taken(time.monotonic() - self._begun, size)
 
     def lose(self, nas: Nas, link: Link, stream: Stream, why: str) -> None:

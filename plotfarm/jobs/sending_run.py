@@ -176,7 +176,7 @@ class SendingRun:
         """Begin to send a plot if a NAS is ready for it; True if its turn is over, well or not."""
         shown = escaped(job.plot.name)
         try:
-            berth = self._dispatch.berth(job)
+            berth = self._dispatch.berth(job, min(len(self._jobs), self._streams - len(self._sending)))
             if berth is None:
                 return bool(job.refusals) and not self._sending and not self._dispatch.is_waiting
             self._jobs.remove(job)

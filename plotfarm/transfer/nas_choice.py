@@ -16,7 +16,7 @@ from plotfarm.transfer.messages import Capacity
 
 _ASKED_AHEAD = 4  # so many NAS are asked at once where the first that can take the plot gets it
 _FEW_PLOTS = 10  # a difference in room that is less than what a few plotters send in a moment
-_DRIFT = 0.05  # so much less room than is expected of a NAS that is not asked is as good
+_DRIFT = 0.02  # so much less room than is expected of a NAS that is not asked is as good
 _NEARLY = 0.1  # nor may NAS that count as equal differ by more than this share of the most room
 
 # host -> a number from 0 to 1, the lower the earlier it is drawn
@@ -71,15 +71,16 @@ def lots(plotter: str, plot: str) -> Lot:
     return drawn
 
 
-def to_ask(views: Sequence[NasView], policy: str, lot: Lot) -> list[str]:
+def to_ask(views: Sequence[NasView], policy: str, lot: Lot, plots: int = 1) -> list[str]:
     """Return the awaited NAS whose answers the choice depends on, those that matter most first.
 
-    `views` come in the order of the configuration.
+    `views` come in the order of the configuration. `plots`: so many are waiting, and will be chosen for by the same
+    lot one after the other, each as soon as it can be.
     """
     candidates = _candidates(views)
     if policy == "most_free":
         unknown = [view for view in candidates if view.is_unknown]
-        return [view.host for view in (*unknown, *_drawn(candidates, lot)) if view.is_awaited]
+        return [view.host for view in (*unknown, *_drawn(candidates, lot, plots + 1)) if view.is_awaited]
     ahead = itertools.takewhile(lambda view: view.is_awaited or not view.streams, _ordered(candidates, policy, lot))
     return [view.host for view in ahead if view.is_awaited][:_ASKED_AHEAD]
 
@@ -92,10 +93,10 @@ def next_nas(views: Sequence[NasView], policy: str, lot: Lot) -> str | None:
     """
     candidates = _candidates(views)
     if policy == "most_free":
-        drawn = _drawn(candidates, lot)
+        drawn = _drawn(candidates, lot, 2)
         if not drawn or any(view.is_awaited for view in drawn) or any(view.is_unknown for view in candidates):
             return None
-        return min(drawn, key=lambda view: view.arriving).host
+        return min(drawn, key=lambda view: (view.active, view.arriving)).host
 
     is_any_awaited = any(view.is_awaited for view in candidates)
     ordered = _ordered(candidates, policy, lot)
@@ -124,13 +125,13 @@ def _ordered(views: Sequence[NasView], policy: str, lot: Lot) -> list[NasView]:
     return list(views)
 
 
-def _drawn(candidates: Sequence[NasView], lot: Lot) -> list[NasView]:
-    """Return the NAS between which it is: two of those with the most room, or so little less that it may be otherwise.
+def _drawn(candidates: Sequence[NasView], lot: Lot, count: int) -> list[NasView]:
+    """Return the first `count` NAS of those with the most room, or so little less that it may be otherwise by now.
 
-    Of these come first those with the fewest plots of this plotter under way; of them the lot draws two, and the one
-    will get the plot that others are bringing less to. Two, because what is known is old: if every plotter took the
-    one that had the least to do when they all asked, that one would have the most to do. Where no room is expected
-    anywhere it is all of them.
+    Of these come first those with the fewest plots of this plotter under way, and of them those that the lot draws.
+    Between the first two it is: the one will get the plot that others are bringing less to. Two, because what is known
+    is old: if every plotter took the one that had the least to do when they all asked, that one would have the most to
+    do. Where no room is expected anywhere it is all of them.
     """
     known = [view for view in candidates if not view.is_unknown]
     able = [view for view in known if view.is_awaited or view.streams > 0] or _free(known)
@@ -143,5 +144,4 @@ def _drawn(candidates: Sequence[NasView], lot: Lot) -> list[NasView]:
     least = most - min(unseen, most * _NEARLY)
     nearly_equal = [view for view in able if view.plots >= least]
 
-    fewest = min(view.active for view in nearly_equal)
-    return sorted((view for view in nearly_equal if view.active == fewest), key=lambda view: lot(view.host))[:2]
+    return sorted(nearly_equal, key=lambda view: (view.active, lot(view.host)))[:count]

@@ -153,7 +153,22 @@ def test_a_few_plots_of_room_make_no_difference(less: int, is_equal: bool) -> No
     assert (busy["b"] > 0) is (less <= 60), "what others bring may have gone elsewhere by now"
 
 
-@pytest.mark.parametrize(("less", "is_enough"), [(40, True), (60, False)])
+def test_for_plots_that_wait_together_the_next_ones_are_asked_ahead() -> None:
+    views = [expected(view) for view in equals()]
+    first = to_ask(views, "most_free", LOT)
+    asked = to_ask(views, "most_free", LOT, plots=4)
+    assert len(asked) == 5
+    assert asked[:2] == first
+    views = [replace(view, streams=5, is_awaited=False) if view.host in asked else view for view in views]
+    for _ in range(4):
+        host = next_nas(views, "most_free", LOT)
+        assert host in asked
+        views = [replace(view, active=1) if view.host == host else view for view in views]
+        asked.remove(host)
+    assert next_nas(views, "most_free", LOT) is None
+
+
+@pytest.mark.parametrize(("less", "is_enough"), [(15, True), (25, False)])
 def test_when_all_have_become_fuller_not_all_are_asked(less: int, is_enough: bool) -> None:
     views = [replace(expected(view), plots=1000) for view in equals()]
     drawn = to_ask(views, "most_free", LOT)
