@@ -23,6 +23,7 @@ def run(
     *,
     unattended: bool = False,
     tells: bool = True,
+    logs_late: bool = False,
 ) -> int:
     """Load the configuration, set up logging for `script`, run `job`, and return the exit status.
 
@@ -30,13 +31,14 @@ def run(
     without. An expected error becomes one line on stderr and in the log; anything else is a bug and leaves
     its traceback in the log. `unattended` jobs are those of cron: nobody looks, so an error that
     stays is told. What waits to be told is sent afterwards, unless the job `tells` nothing: it is the one that sends.
+    With `logs_late` logging is set up only when there is something to log.
     """
     try:
         settings = load(find_config(config), demands)
     except PlotfarmError as error:
         print(f"{script}: {error}", file=sys.stderr)  # noqa: T201
         return error.exit_status
-    system_logging.configure(script, settings)
+    (system_logging.configure_late if logs_late else system_logging.configure)(script, settings)
     allow_suffixes(settings.plots.other_suffixes)
     trouble = ""
     try:
