@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import logging.config
 import os
 import sys
 from pathlib import Path
@@ -39,11 +38,38 @@ _WITHOUT_YAML = {
 }
 
 
+def configure_late(script: str, config: Config) -> None:
+    """Set up logging as `configure` does, but only when the first record comes: who waits for a script waits less."""
+    root = logging.getLogger()
+    root.setLevel(logging.DEBUG)  # the level that counts is that of the configuration, which is applied then
+    root.addHandler(_LateHandler(script, config))
+
+
+class _LateHandler(logging.Handler):
+    """Takes the first record, and has logging set up for it."""
+
+    def __init__(self, script: str, config: Config) -> None:
+        super().__init__()
+        self._script = script
+        self._config = config
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Give way to the handlers that are configured, and hand the record to them."""
+        # Another list: whoever calls the handlers goes on with the one before, and calls none that is made here.
+        logging.getLogger().handlers = []
+        configure(self._script, self._config)
+        logger = logging.getLogger(record.name)
+        if logger.isEnabledFor(record.levelno):
+            logger.handle(record)
+
+
 def configure(script: str, config: Config, settings: Path = SETTINGS) -> None:
     """Set up logging for one script; `script` also names its own log file.
 
     Never fails: without usable log files there is one line on stderr, and warnings go there too.
     """
+    import logging.config  # takes a while, as YAML does
+
     try:
         logging.config.dictConfig(_prepared(_settings(settings), script, config))
     except Exception as error:  # whatever stands in logging.yaml or on the disk, plots have to move

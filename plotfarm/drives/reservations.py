@@ -7,11 +7,13 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from plotfarm.base.locks import Lock, holder, is_alive, last_content
-from plotfarm.drives.model import Arrival, Drive, lock_name
+
+if TYPE_CHECKING:  # a session is counted, in the mutex, before anything that takes long to load
+    from plotfarm.drives.model import Arrival, Drive
 
 _PURPOSE = "drive"
 _LARGEST = 2**63
@@ -40,6 +42,8 @@ class Reservations:
 
     def path_for(self, drive: Drive) -> Path:
         """Return the drive's lock file."""
+        from plotfarm.drives.model import lock_name
+
         return self.lock_directory / lock_name(_PURPOSE, drive.identity)
 
     def take(self, drive: Drive, **content: Any) -> Lock:
@@ -118,6 +122,8 @@ def _content(path: Path) -> dict[str, Any] | None:
 
 
 def _arrival(content: dict[str, Any], path: Path) -> Arrival:
+    from plotfarm.drives.model import Arrival
+
     return Arrival(
         plot=str(content.get("plot", "")),
         bytes=_whole(content, "bytes"),

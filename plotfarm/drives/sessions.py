@@ -8,10 +8,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from plotfarm.base.lock_waits import LockTimeout, note_in_vain
 from plotfarm.base.locks import Lock, LockBusy, holder
-from plotfarm.drives.turns import Ticket
+
+if TYPE_CHECKING:  # a session is counted before anything that takes long to load
+    from plotfarm.drives.turns import Ticket
 
 _GRANTED = "session"
 _TURNED_AWAY = "refused"
@@ -71,6 +74,8 @@ class Sessions:
 
     def tickets(self) -> list[Ticket]:
         """Return the sessions that wait for their turn."""
+        from plotfarm.drives.turns import Ticket
+
         now = time.time()
         found = []
         for path in self._paths(_GRANTED):

@@ -44,13 +44,15 @@ def run(
     *,
     unattended: bool = False,
     tells: bool = True,
+    logs_late: bool = False,
 ) -> int:
     """Load the configuration, set up logging for `script`, run `job`, and return the exit status.
 
     `config` is the path from the command line, if any; `demands` names the keys that the job cannot do
     without. An expected error becomes one line on stderr and in the log; anything else is a bug and leaves
     its traceback in the log. `unattended` jobs are those of cron: nobody looks, so an error that
-    stays is told. What waits to be told is sent afterwards, unless the job `tells` nothing.
+    stays is told. What waits to be told is sent afterwards, unless the job `tells` nothing. With `logs_late` logging is
+    set up only when there is something to log.
     """
     prepare()
     try:
@@ -60,7 +62,7 @@ def run(
         if unattended:
             _tell_of_refusal(script, config, error)
         return error.exit_status
-    set_up(script, settings)
+    set_up(script, settings, logs_late=logs_late)
     last_good.keep(settings)
     if not tells:
         return _carried_out(script, job, settings).status
@@ -76,10 +78,11 @@ def run(
     return ending.status
 
 
-def set_up(script: str, settings: Config) -> None:
+def set_up(script: str, settings: Config, *, logs_late: bool = False) -> None:
     """Do what a script needs before anything else: logging, limits, and nobody else in its directories."""
     tightened = tighten(settings.paths)
-    system_logging.configure(script, settings)
+    configure = system_logging.configure_late if logs_late else system_logging.configure
+    configure(script, settings)
     for line in tightened:
         _LOG.warning("%s", line)
     limit_waits(settings.watch.lock_seconds)

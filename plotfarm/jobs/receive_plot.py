@@ -48,7 +48,7 @@ def main(argv: Sequence[str], environment: dict[str, str]) -> int:
     client, _, server, _ = (*environment.get("SSH_CONNECTION", "").split(), "", "", "", "")[:4]
     plotter = arguments.plotter or client or "this host"
     job = functools.partial(receive, plotter=plotter, ssh_address=server, client_address=client)
-    return entry.run("receive_plot", job, arguments.config)
+    return entry.run("receive_plot", job, arguments.config, logs_late=True)
 
 
 def asked_verb(command: str) -> str | None:

@@ -69,6 +69,30 @@ def test_every_level_has_its_file_and_so_has_the_script(tmp_path: Path) -> None:
     )
 
 
+LATE_JOB = JOB.replace("system_logging.configure(", "system_logging.configure_late(")
+
+
+def test_set_up_by_the_first_record_nothing_is_lost_or_told_twice(tmp_path: Path) -> None:
+    done = run(LATE_JOB, configuration(tmp_path, "[system_logging]\nlog_level = DEBUG"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "job done\n", "")
+    levels = ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+    assert words_in(tmp_path, "debug.log") == words_in(tmp_path, "plot_manager.log") == levels
+    first = (tmp_path / "logs" / "plot_manager.log").read_text().splitlines()[0]
+    assert re.search(r",\d{3} - plot_manager:9 - process_control: DEBUG debug words$", first)
+
+
+def test_set_up_by_the_first_record_the_level_comes_from_the_configuration(tmp_path: Path) -> None:
+    run(LATE_JOB, configuration(tmp_path, "[system_logging]\nlog_level = error"))
+    assert words_in(tmp_path, "debug.log") == ["ERROR", "CRITICAL"]
+
+
+def test_without_a_record_logging_is_never_set_up(tmp_path: Path) -> None:
+    silent = LATE_JOB.replace("\nprocess_control()", "\nassert 'yaml' not in sys.modules")
+    done = run(silent, configuration(tmp_path, "[system_logging]\nlog_level = DEBUG"))
+    assert (done.stdout, done.stderr) == ("job done\n", "")
+    assert not (tmp_path / "logs").exists()
+
+
 def test_the_lines_look_as_they_always_did(tmp_path: Path) -> None:
     run(JOB, configuration(tmp_path, "[system_logging]\nlog_level = DEBUG"))
     first = (tmp_path / "logs" / "plot_manager.log").read_text().splitlines()[0]
