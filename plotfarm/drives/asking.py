@@ -15,17 +15,23 @@ from plotfarm.base.disk_error import DiskError
 from plotfarm.drives.counted import Count, CountedDirectory
 from plotfarm.drives.effort import Effort, OutOfTimeError
 from plotfarm.drives.file_system_uuid import uuid_on
-from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable, has_uuid
+from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable, NoParts, has_uuid
 from plotfarm.drives.mount_identity import mount_identity
 from plotfarm.drives.mount_table import Mount, mount_of
 from plotfarm.drives.opening import named_disk, open_mounted
 from plotfarm.drives.reasons import Reason, Why, why_of_error
+from plotfarm.drives.root_parts import look_for_parts
 from plotfarm.plots.names import escaped
-from plotfarm.plots.parts import FoundPart, PartFacts, list_parts
+from plotfarm.plots.parts import FoundPart, PartFacts
 
 
-def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> dict[str, Any]:
-    """Return the fields of a drive's Reading, as JSON can carry them; without its plots."""
+def ask_drive(
+    drive: Drive, names: Collection[str], table: Sequence[Mount], no_parts: NoParts | None = None
+) -> dict[str, Any]:
+    """Return the fields of a drive's Reading, as JSON can carry them; without its plots.
+
+    `no_parts`: as drives.root_parts takes it.
+    """
     try:
         directory = open_mounted(drive, table)
     except DriveUnusable as error:
@@ -42,10 +48,13 @@ def ask_drive(drive: Drive, names: Collection[str], table: Sequence[Mount]) -> d
         why = _why_not_writable(drive, directory, room, table)
         if why is not None:
             return {**size, **_problem(why)}
+        found = _look_for(names, directory)
+        parts, without = look_for_parts(directory, no_parts)
         return {
             **size,
-            "found": _look_for(names, directory),
-            "parts": [asdict(part) for part in list_parts(directory)],
+            "found": found,
+            "parts": [asdict(part) for part in parts],
+            "no_parts": asdict(without) if without else None,
         }
     except OSError as error:
         return _problem(why_of_error(error))

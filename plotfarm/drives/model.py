@@ -51,6 +51,14 @@ NO_FILE = -1  # something has the name that is no regular file, so no plot can g
 
 
 @dataclass(frozen=True)
+class NoParts:
+    """That no parts lay in the root of a drive when it was listed."""
+
+    signature: str  # what the directory looked like (drives.root_parts)
+    listed: float  # CLOCK_BOOTTIME
+
+
+@dataclass(frozen=True)
 class Reading:
     """What a drive answered: its room, the parts on it, and those of the asked plots that are there."""
 
@@ -60,6 +68,7 @@ class Reading:
     free_bytes: int = 0  # for an ordinary user
     found: Mapping[str, int] = field(default_factory=dict)  # name -> size in bytes; NO_FILE: no regular file
     parts: tuple[FoundPart, ...] = ()  # of this suite, whoever left them
+    no_parts: NoParts | None = field(default=None, compare=False)  # None: it has to be listed again
     was_asked: bool = True  # False: it was left out, so that it was not touched
     mount: str = ""  # its mount identity (drives.mount_identity) when it answered; "": not known
     disk: str = ""  # the device that the marker file of a declared directory names, for SMART

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 
 from plotfarm.base.units import format_duration
 from plotfarm.drives.asking import part_of
-from plotfarm.drives.model import Drive, Reading
+from plotfarm.drives.model import Drive, NoParts, Reading
 from plotfarm.drives.probe_helper import Task, run_helper
 from plotfarm.drives.reasons import Reason, Why, why_of_json
 
@@ -69,6 +69,7 @@ def probe(
     counting: Counting | None = None,
     leave_out: Collection[str] = (),
     only_names: Collection[str] = (),
+    no_parts: Mapping[str, NoParts] | None = None,
 ) -> list[Reading]:
     """Return a reading for each drive, in the same order, after `deadline_seconds` at the latest.
 
@@ -77,9 +78,12 @@ def probe(
     that is silent. With `counting` the plot files on each drive are counted too, for as long as that takes: only a
     drive that makes no progress for `deadline_seconds` is given up. `leave_out`: identities of drives that are not
     touched; their readings say that they were not asked. `only_names`: of those that are asked for the names only.
+    `no_parts`: by identity, drives that need not be listed for parts while they look as they did (drives.root_parts).
     """
     asked = [drive for drive in drives if drive.identity not in leave_out]
-    found = _Probe(asked, deadline_seconds, counting).run(names, only_names, lock_directory) if asked else []
+    found: list[Reading] = []
+    if asked:
+        found = _Probe(asked, deadline_seconds, counting).run(names, only_names, no_parts or {}, lock_directory)
     answered = iter(found)
     return [
         Reading(drive, Why(Reason.NOT_ASKED), was_asked=False) if drive.identity in leave_out else next(answered)
@@ -105,7 +109,13 @@ class _Probe:
         self._kept_bytes = 0
         self._kept_since = time.monotonic()
 
-    def run(self, names: Collection[str], only_names: Collection[str], lock_directory: Path) -> list[Reading]:
+    def run(
+        self,
+        names: Collection[str],
+        only_names: Collection[str],
+        no_parts: Mapping[str, NoParts],
+        lock_directory: Path,
+    ) -> list[Reading]:
         """Have the drives asked; returns their readings."""
         lock_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _reap()
@@ -120,6 +130,7 @@ class _Probe:
                     drives=self._drives,
                     names=tuple(names),
                     only_names=only_names,
+                    no_parts=no_parts,
                     until=self._until,
                     lock_directory=lock_directory,
                     writing_end=writing_end,
@@ -248,9 +259,11 @@ def _reading(drive: Drive, answer: Mapping[str, Any] | None, silent: Why, in_vai
         return Reading(drive, Why(Reason.PROBE_HANGS))
     if "silent_since" in answer:
         return Reading(drive, Why(Reason.PROBE_HANGS, _moment(answer["silent_since"])))
-    facts = {name: value for name, value in answer.items() if name not in ("parts", "problem")}
+    facts = {name: value for name, value in answer.items() if name not in ("parts", "no_parts", "problem")}
     problem = why_of_json(answer["problem"]) if "problem" in answer else None
-    return Reading(drive, problem, **facts, parts=tuple(part_of(carried) for carried in answer.get("parts", ())))
+    parts = tuple(part_of(carried) for carried in answer.get("parts", ()))
+    no_parts = NoParts(**answer["no_parts"]) if answer.get("no_parts") else None
+    return Reading(drive, problem, **facts, parts=parts, no_parts=no_parts)
 
 
 def _moment(since: float | None) -> str:

@@ -26,7 +26,7 @@ from plotfarm.base.lock_files import LockRefused
 from plotfarm.drives.asking import ask_drive, ask_for_names, ask_for_plots
 from plotfarm.drives.counted import CountedDirectory
 from plotfarm.drives.effort import Effort
-from plotfarm.drives.model import Drive
+from plotfarm.drives.model import Drive, NoParts
 from plotfarm.drives.mount_table import read_mount_table
 from plotfarm.drives.probe_turn import Turn
 from plotfarm.drives.reasons import Reason, Why
@@ -52,6 +52,7 @@ class Task:
     drives: Sequence[Drive]
     names: Sequence[str]
     only_names: Collection[str]  # identities of drives that are asked for the names and nothing else
+    no_parts: Mapping[str, NoParts]  # by identity; other drives are listed for parts in any case
     until: float  # of time.monotonic: for the answers of all drives
     lock_directory: Path
     writing_end: int
@@ -286,7 +287,7 @@ def _ask_in_turn(work: _Work, index: int, turn: Turn) -> dict[str, Any]:
     with _inside(work, Purpose.ASK, index, turn, Effort(math.inf), limit, since):
         if drive.identity in task.only_names:
             return ask_for_names(drive, task.names, work.table)
-        return ask_drive(drive, task.names, work.table)
+        return ask_drive(drive, task.names, work.table, task.no_parts.get(drive.identity))
 
 
 def _count(work: _Work, index: int) -> None:

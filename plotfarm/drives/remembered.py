@@ -16,7 +16,7 @@ from typing import Any
 from plotfarm.base.database import Database
 from plotfarm.drives.asking import part_of
 from plotfarm.drives.inventory import Inventory, LastCount
-from plotfarm.drives.model import Drive, Reading
+from plotfarm.drives.model import Drive, NoParts, Reading
 from plotfarm.drives.mount_identity import boot_id
 
 _KEPT = ("total_bytes", "free_bytes", "mount", "disk")
@@ -117,10 +117,12 @@ def _as_last_known(reading: Reading, last: Reading | None, count: LastCount | No
 def _facts(reading: Reading) -> str:
     facts: dict[str, Any] = {name: getattr(reading, name) for name in _KEPT}
     facts["parts"] = [asdict(part) for part in reading.parts]
+    facts["no_parts"] = asdict(reading.no_parts) if reading.no_parts else None
     return json.dumps(facts)
 
 
 def _reading(drive: Drive, text: str) -> Reading:
     facts = json.loads(text)
     parts = tuple(part_of(carried) for carried in facts.pop("parts"))
-    return Reading(drive, **facts, parts=parts)
+    known = facts.pop("no_parts")
+    return Reading(drive, **facts, parts=parts, no_parts=NoParts(**known) if known else None)

@@ -97,6 +97,11 @@ def _ask(
         config.paths.locks,
         counting,
         leave_out={drive.identity for drive in left_alone},
+        no_parts={
+            identity: answer.reading.no_parts
+            for identity, answer in last.of(drives).items()
+            if answer.reading.no_parts is not None
+        },
     )
     last.remember(readings, begun)
     return as_last_known(readings, left_alone, state.database)

@@ -219,11 +219,11 @@ class Rubbish:
 
 
 def test_rubbish_of_this_process_closes_no_file_of_the_helper(drives, tmp_path, monkeypatch):
-    def ask_while_tidying(drive, names, table):
+    def ask_while_tidying(drive, *arguments):
         directories = [os.open(drive.mountpoint, os.O_RDONLY) for _ in range(60)]
         if gc.isenabled():
             gc.collect()  # as it comes by itself after some hundred new objects
-        facts = asking.ask_drive(drive, names, table)
+        facts = asking.ask_drive(drive, *arguments)
         for directory in directories:
             os.close(directory)
         return facts
