@@ -516,6 +516,35 @@ def test_a_directory_that_did_not_change_is_not_gone_through_again(farm, monkeyp
     assert farm.count()[0].counts == {("v1", 32): 2, ("plot2", 28): 1}
 
 
+def test_a_broken_header_is_tried_again_in_a_directory_that_did_not_change(farm, monkeypatch):
+    monkeypatch.setattr(counting, "_LEFT_ALONE_SECONDS", 0.0)
+    for name in ("plots/plot-k32-a.plot2", "plots/plot-k32-b.plot2"):
+        leave_alone(put(farm.places[0] / name, PLOT2))
+    tries = farm.base / "tries"
+    with monkeypatch.context() as patched:
+        failing_reads(patched, tries)
+        farm.count()
+        assert gone_through(farm, monkeypatch) == []
+    assert len(tries.read_text()) == 3, "both, and later one of them"
+    assert len(farm.read_errors()) == 1
+
+    assert gone_through(farm, monkeypatch) == []
+    assert farm.read_errors() == {}
+    assert (farm.count()[0].counts, farm.count()[0].headers_missing) == ({("plot2", 28): 2}, 0)
+
+
+def test_a_testing_plot_stays_apart_in_a_directory_that_did_not_change(farm, monkeypatch):
+    monkeypatch.setattr(counting, "_LEFT_ALONE_SECONDS", 0.0)
+    leave_alone(put(farm.places[0] / "plot-k32-a.plot"))
+    leave_alone(put(farm.places[0] / "plot-k32-test.plot", bytes(100_000)))
+    first = farm.count()[0]
+    assert gone_through(farm, monkeypatch) == []
+    again = farm.count()[0]
+    assert plots_on(again) == plots_on(first)
+    assert (again.plot_files, again.plot_bytes) == (1, len(V1))
+    assert again.counts == {("v1", 32): 1, ("testing", 32): 1}
+
+
 def test_a_plot_that_was_written_lately_is_looked_at_again(farm, monkeypatch):
     monkeypatch.setattr(counting, "_LEFT_ALONE_SECONDS", 0.0)
     growing = put(farm.places[0] / "plot-k32-a.plot")
