@@ -51,12 +51,13 @@ class Lock:
         self.path = path
         self.previous: dict[str, Any] = {}  # what the holder before wrote last, once acquired
         self._descriptor: int | None = None
+        self._why_unwritable: OSError | None = None
 
     def acquire(self, wait: bool = False, **content: Any) -> None:
         """Take the lock and write who holds it; LockBusy if it is held and `wait` is false; LockUnusable.
 
         `content` is what others go by, such as the plot that comes: without room for that there is no lock. One that
-        only says that it is held does without, as on a system disk that is full.
+        only says that it is held does without, as on a system disk that is full or read-only.
 
         The descriptor is close-on-exec: a command started later does not keep the lock, a forked
         child that keeps the descriptor open does.
@@ -85,14 +86,21 @@ class Lock:
         except OSError as error:
             if content:
                 self.release()
-                raise LockUnusable(self.path, error) from None
+                raise LockUnusable(self.path, self._why_unwritable or error) from None
 
     def _open(self) -> int:
+        flags = os.O_CLOEXEC | os.O_NOFOLLOW
+        self._why_unwritable = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            return os.open(self.path, os.O_RDWR | os.O_CREAT | flags, 0o644)
         except OSError as error:
-            raise LockUnusable(self.path, error) from None
+            self._why_unwritable = error
+        # What root has made once, or what lies on a disk that became read-only, can be held all the same.
+        try:
+            return os.open(self.path, os.O_RDONLY | flags)
+        except OSError:
+            raise LockUnusable(self.path, self._why_unwritable) from None
 
     def update(self, **content: Any) -> None:
         """Write more about the holder and its progress; readers may see it half written and shrug.
