@@ -9,10 +9,9 @@ import os
 import stat
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plotfarm.base.disk_error import DiskError
-from plotfarm.drives.counted import Count, CountedDirectory
 from plotfarm.drives.effort import Effort, OutOfTimeError
 from plotfarm.drives.file_system_uuid import uuid_on
 from plotfarm.drives.model import NO_FILE, Drive, DriveUnusable, NoParts, has_uuid
@@ -23,6 +22,9 @@ from plotfarm.drives.reasons import Reason, Why, why_of_error
 from plotfarm.drives.root_parts import look_for_parts
 from plotfarm.plots.names import escaped
 from plotfarm.plots.parts import FoundPart, PartFacts
+
+if TYPE_CHECKING:
+    from plotfarm.drives.counted import CountedDirectory
 
 
 def ask_drive(
@@ -134,7 +136,8 @@ def ask_for_plots(
     A later count replaces an earlier one. `read_error` is why something below could not be read, or None if all could.
     """
     from plotfarm.drives.below import PlaceError  # only where plots are counted
-    from plotfarm.drives.counting import count_plots  # likewise
+    from plotfarm.drives.counted import Count, CountedDirectory
+    from plotfarm.drives.counting import count_plots
 
     try:
         directory = open_mounted(drive, table)

@@ -7,6 +7,7 @@ drive is called silent by a mark alone that nobody stands behind.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -64,9 +65,11 @@ class Turn:
             return None
 
     def mark(self, since: float) -> None:
-        """Write down that the drive has not answered since a Unix time."""
-        os.pwrite(self._file, f"{since:.3f}\n".encode(), 0)
+        """Write down that the drive has not answered since a Unix time; where that cannot be written, others wait."""
+        with contextlib.suppress(OSError):
+            os.pwrite(self._file, f"{since:.3f}\n".encode(), 0)
 
     def clear(self) -> None:
         """Write down that it has answered."""
-        os.ftruncate(self._file, 0)
+        with contextlib.suppress(OSError):
+            os.ftruncate(self._file, 0)

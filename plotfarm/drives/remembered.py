@@ -11,13 +11,15 @@ import os
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from plotfarm.base.database import Database
 from plotfarm.drives.asking import part_of
-from plotfarm.drives.inventory import Inventory, LastCount
 from plotfarm.drives.model import Drive, NoParts, Reading
 from plotfarm.drives.mount_identity import boot_id
+
+if TYPE_CHECKING:
+    from plotfarm.drives.inventory import LastCount
 
 _KEPT = ("total_bytes", "free_bytes", "mount", "disk")
 _MOST_DRIVES = 2000
@@ -95,6 +97,8 @@ def as_last_known(readings: Sequence[Reading], left_alone: Collection[Drive], da
     """Return the readings, those of drives that were left alone with the room and the plots that they had last."""
     if not left_alone:
         return list(readings)
+    from plotfarm.drives.inventory import Inventory  # a session has no use for it
+
     known = LastReadings(database).last_known(left_alone)
     counts = Inventory(database).last_counts()
     return [
