@@ -59,12 +59,13 @@ class Lock:
         self.path = path
         self.previous: dict[str, Any] = {}  # what the holder before wrote last, once acquired
         self._descriptor: int | None = None
+        self._why_unwritable: OSError | None = None
 
     def acquire(self, wait: bool = False, limit_seconds: float | None = None, **content: Any) -> None:
         """Take the lock and write who holds it; LockBusy if it is held and `wait` is false; LockUnusable.
 
         `content` is what others go by, such as the plot that comes: without room for that there is no lock. One that
-        only says that it is held does without, as on a system disk that is full.
+        only says that it is held does without, as on a system disk that is full or read-only.
 
         With `wait` LockTimeout if it is held for longer than `limit_seconds`; None: longer than any process may hold a
         lock that is waited for, which is told at the end of the run. LockRefused if other users could hold it. The
@@ -92,13 +93,19 @@ class Lock:
         except OSError as error:
             if content:
                 self.release()
-                raise LockUnusable(self.path, error) from None
+                raise LockUnusable(self.path, self._why_unwritable or error) from None
 
     def _open(self) -> int:
+        self._why_unwritable = None
         try:
             return open_lock_file(self.path)
         except OSError as error:
-            raise LockUnusable(self.path, error) from None
+            self._why_unwritable = error
+        # What lies on a disk that became read-only can be held all the same.
+        try:
+            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            raise LockUnusable(self.path, self._why_unwritable) from None
 
     def _take(self, descriptor: int, wait: bool, limit_seconds: float | None) -> None:
         try:

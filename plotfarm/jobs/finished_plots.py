@@ -12,7 +12,7 @@ from plotfarm.base.state import Room, State
 from plotfarm.jobs.plot_room import filling_check, watch_room
 from plotfarm.jobs.sending_trouble import Trouble
 from plotfarm.jobs.telling import Teller
-from plotfarm.plots.names import escaped
+from plotfarm.plots.names import escaped, refuse_name
 from plotfarm.plots.plotfile import Candidate, Listing, PlotFile, find_plots, judge_whole, look
 from plotfarm.plots.removable import why_not_removable
 from plotfarm.reports.dry_run import NotTaken
@@ -142,6 +142,9 @@ class FinishedPlots:
             _LOG.warning("Passed over: %s: %s", shown, reason)
             self.not_taken.append(NotTaken(shown, reason))
             self._screen.say(f"passed over  {shown}: {reason}")
+        for plot in listing.misnamed:
+            why = f"{escaped(plot.name)} is not touched: {refuse_name(plot.name)}"
+            self.trouble.hold(plot.path, plot.size, why)
         for problem in listing.problems:
             self.fail(problem)
 

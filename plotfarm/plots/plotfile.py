@@ -76,11 +76,13 @@ class Listing:
     """What lies in the plot directories.
 
     `candidates` are oldest first; `passed_over` holds (name fit to be shown, reason) of what looks like a
-    plot and will not be touched; `problems` one line for each directory that could not be read.
+    plot and will not be touched; `misnamed` are those of them that stay for their names alone; `problems` holds one
+    line for each directory that could not be read.
     """
 
     candidates: list[Candidate] = field(default_factory=list)
     passed_over: list[tuple[str, str]] = field(default_factory=list)
+    misnamed: list[Candidate] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -111,10 +113,16 @@ def _sort_in(listing: Listing, directory: Path, entry: os.DirEntry[str]) -> None
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:  # it left between the listing and the look
         return
-    if reason := _not_regular(status) or refuse_name(entry.name):
+    if kind := _not_regular(status):
+        listing.passed_over.append((escaped(entry.name), kind))
+        return
+    candidate = Candidate(directory, entry.name, FileIdentity.of(status))
+    if reason := refuse_name(entry.name):
         listing.passed_over.append((escaped(entry.name), reason))
+        if not entry.name.startswith("."):  # what is hidden is somebody's who works on it
+            listing.misnamed.append(candidate)
     else:
-        listing.candidates.append(Candidate(directory, entry.name, FileIdentity.of(status)))
+        listing.candidates.append(candidate)
 
 
 def _not_regular(status: os.stat_result) -> str:

@@ -269,3 +269,23 @@ def test_a_directory_that_cannot_be_written_is_said_with_what_to_do(tmp_path: Pa
         ):
             pass
         assert caught.value.failure is Failure.NO_PORT
+
+
+@pytest.mark.root
+def test_a_lock_that_is_there_can_be_held_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """What waits to be told goes out under such a lock, so that this is told too."""
+    if missing := why_no_mounts():
+        pytest.skip(missing)
+    with private_mounts():
+        mount_small(tmp_path, 2**20)
+        path = tmp_path / "outbox.lock"
+        with Lock(path) as lock:
+            lock.update(plot="x.plot")
+        subprocess.run(["mount", "-o", "remount,ro", str(tmp_path)], check=True)
+        with Lock(path) as lock:
+            lock.update(plot="y.plot")
+            with pytest.raises(LockBusy):
+                Lock(path).acquire()
+        with pytest.raises(LockUnusable, match="Read-only file system: let this user write there"):
+            Lock(path).acquire(plot="y.plot")
+        assert holder(path) is None

@@ -107,6 +107,7 @@ def test_a_slow_drive_stands_out() -> None:
     past = [arrival(drive, 500) for drive in ("a", "b", "c") for _ in range(30)]
     past += [arrival("sick", 1200)] * 3 + [arrival("new", 9000)] * 2
     past += [arrival("small", 9000, 10**6), arrival("failed", 9000, outcome=TransferOutcome.FAILED)]
+    past += [replace(arrival("tried", 9000), kind="testing")] * 9
     found = speeds(past)
     assert {drive: speed.is_slow for drive, speed in found.items()} == {
         "/mnt/a": False, "/mnt/b": False, "/mnt/c": False, "/mnt/sick": True, "/mnt/new": False,

@@ -59,6 +59,8 @@ def test_what_looks_like_a_plot_and_is_none_is_passed_over_with_its_reason(tmp_p
     assert "not valid UTF-8" in reasons["bytes\\xff\\xfe.plot"]
     assert all(shown.isprintable() and reason.isprintable() for shown, reason in listing.passed_over)
     assert sorted(os.listdir(tmp_path)) == ["outside", "plots"]
+    assert len(listing.misnamed) == len(hostile) + 2  # what is hidden is somebody's who works on it
+    assert {candidate.size for candidate in listing.misnamed} == {1}
 
 
 def test_a_missing_directory_hides_no_other(tmp_path: Path) -> None:
