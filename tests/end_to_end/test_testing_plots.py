@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,30 +38,35 @@ def report(farm: Farm, *arguments: str) -> str:
     return done.stdout
 
 
+def facts_of(farm: Farm, option: str) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads(report(farm, option, "--json"))["data"]
+    return facts
+
+
 def test_a_testing_plot_is_marked_and_in_no_number(tried: Farm) -> None:
-    facts = json.loads(report(tried, "-pr", "--json"))
+    facts = facts_of(tried, "-pr")
     assert (facts["plots"], facts["testing_plots"]) == (0, 1)
     assert facts["plots_by_kind"] == [{"kind": "testing", "k": 32, "plots": 1}]
     assert (facts["plots_last_24_hours"], facts["bytes_last_24_hours"], facts["recorded_since"]) == (None, None, None)
     assert facts["maximum_plots"] == facts["room_plots"]
-    assert facts["plot_bytes"] > 100 * SIZE, "the size to plan with is that of a plot"
-    drive = facts["plot_drives"][0]
-    assert (drive["plots"], drive["testing_plots"], drive["plot_bytes"]) == (0, 1, 0)
+    assert facts["arriving_plot_bytes"] > 100 * SIZE, "the size to plan with is that of a plot"
+    drive = facts["drives"][0]
+    assert (drive["plots"], drive["testing_plots"], drive["stored_bytes"]) == (0, 1, 0)
     assert "1 testing plot" in report(tried, "-pr")
-    daily = json.loads(report(tried, "-ud", "--json"))
+    daily = facts_of(tried, "-ud")
     assert (daily["plots"], daily["plots_last_24_hours"], daily["plots_since_last_reading"]) == (0, 0, 0)
 
 
 def test_the_status_marks_it(tried: Farm) -> None:
-    (last,) = json.loads(report(tried, "--status", "--json"))["last"]
-    assert (last["kind"], last["result"]) == ("testing", "stored")
-    assert "plot-k32-test.plot (testing plot)" in report(tried, "--status")
+    (last,) = facts_of(tried, "--status")["last"]
+    assert (last["kind"], last["outcome"]) == ("testing", "stored")
+    assert re.search(r"plot-k32-test\.plot +\(testing plot\)", report(tried, "--status"))
 
 
 def test_a_real_plot_is_one_by_whatever_mode_it_comes(tried: Farm, put_v1: PutV1) -> None:
     put_v1(tried.root / "trial", "real")
     assert tried.plot_manager().returncode == 0
-    facts = json.loads(report(tried, "-pr", "--json"))
+    facts = facts_of(tried, "-pr")
     assert (facts["plots"], facts["testing_plots"], facts["plots_last_24_hours"]) == (1, 1, 1)
     kinds = {one.kind for one in State(tried.nas.state).transfers()}
     assert kinds == {"v1", "testing"}

@@ -23,6 +23,7 @@ from plotfarm.drives.inventory import Inventory, LastCount
 from plotfarm.drives.model import MARKER, Drive, lock_name
 from plotfarm.drives.probe import Counting, probe
 from plotfarm.drives.reasons import Reason, Why
+from plotfarm.drives.remembered import LastReadings
 from testbed.mounts import mount_small, private_mounts, why_no_mounts
 
 V1 = b"Proof of Space Plot" + bytes(32) + b"\x20\0\x04v1.0" + (112).to_bytes(2, "big") + bytes(112 + 80)
@@ -431,6 +432,33 @@ def test_the_last_count_of_a_drive_outlives_it(farm):
     assert counts[farm.drives[1].identity].plots == 0
     (farm.base / "away").rename(farm.places[0])
     assert farm.count()[0].plot_files == 2
+
+
+def test_what_is_known_of_a_drive_whose_name_is_no_text_is_remembered(tmp_path):
+    place = tmp_path / os.fsdecode(b"drive\xff")
+    place.mkdir()
+    (place / MARKER).touch()
+    farm = Farm(tmp_path, 1)
+    farm.drives = [drive_at(place)]
+    put(place / os.fsdecode(b"plots\xfe/plot-k32-a.plot"))
+    first = farm.count()[0]
+    assert (first.problem, first.counts, first.uncounted) == (None, {("v1", 32): 1}, None)
+    assert plots_on(farm.count()[0]) == plots_on(first)
+
+    identity = farm.drives[0].identity
+    why = Why(Reason.IO_ERROR, "the header of a plot cannot be read")
+    database = Database(tmp_path / "state")
+    known = Inventory(database)
+    known.remember_read_errors({identity: why}, 1.0)
+    assert known.read_errors() == {identity: why}
+    assert list(known.directories([identity])[identity]) == ["", os.fsdecode(b"plots\xfe")]
+    assert known.last_counts()[identity].plots == 1
+    readings = LastReadings(database)
+    readings.remember([first], 5.0)
+    assert readings.of(farm.drives)[identity].reading.free_bytes == first.free_bytes
+    database.close()
+    farm.count()
+    assert farm.read_errors() == {}
 
 
 def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
