@@ -18,7 +18,7 @@ _OF_OTHERS = 0o077
 _DIRECTORY, _FILE = 0o700, 0o600
 # What this suite keeps there. A directory with anything else in it may be one of the system, such as /var/log.
 _OURS = re.compile(
-    r".*\.log(\.\d+)?|.*\.lock|ssh-.*|\.?state\.sqlite.*|\.?offlined_drives.*|\.?last_good.*|coin_test|new_coins.*"
+    r".*\.log(\.\d+)?|.*\.lock|(plots-)?ssh-.*|\.?state\.sqlite.*|\.?offlined_drives.*|\.?last_good.*|coin_test|new_coins.*"
 )
 
 
