@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import re
 import select
 import shlex
@@ -167,8 +166,7 @@ class Connection:
 
         end(self._master)
         why = self._explanation()
-        pause = random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - only not when all others try again
-        again_at = time.monotonic() + pause
+        again_at = time.monotonic() + _random_pause_seconds()
         if any(sign in why for sign in _DROPPED) and again_at < self.begun + self._limit:
             self._again_at = again_at
             return False
@@ -281,6 +279,13 @@ class Connection:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _random_pause_seconds() -> float:
+    """Return how long to wait before another handshake: not so long as all others that were dropped."""
+    import random  # takes a moment, and is seldom needed
+
+    return random.uniform(*_PAUSE_SECONDS)  # noqa: S311 - nobody gains by guessing it
 
 
 def _short(runtime: Path) -> Path:

@@ -98,11 +98,9 @@ def next_nas(views: Sequence[NasView], policy: str, lot: Lot) -> str | None:
             return None
         return min(drawn, key=lambda view: (view.active, view.arriving)).host
 
-    is_any_awaited = any(view.is_awaited for view in candidates)
     ordered = _ordered(candidates, policy, lot)
-    if (
-        is_any_awaited
-    ):  # nobody behind one whose answer is to come gets the plot: that one may have a drive that is free
+    if any(view.is_awaited for view in ordered):
+        # Nobody behind one whose answer is to come gets the plot: that one may have a drive that is free.
         ahead = itertools.takewhile(lambda view: not view.is_awaited, ordered)
         return next((view.host for view in ahead if view.streams > 0), None)
     return next((view.host for view in _free(ordered)), None)
