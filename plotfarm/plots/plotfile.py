@@ -113,8 +113,8 @@ def _sort_in(listing: Listing, directory: Path, entry: os.DirEntry[str]) -> None
         status = entry.stat(follow_symlinks=False)
     except FileNotFoundError:  # it left between the listing and the look
         return
-    if reason := _not_regular(status):
-        listing.passed_over.append((escaped(entry.name), reason))
+    if kind := _not_regular(status):
+        listing.passed_over.append((escaped(entry.name), kind))
         return
     candidate = Candidate(directory, entry.name, FileIdentity.of(status))
     if reason := refuse_name(entry.name):
