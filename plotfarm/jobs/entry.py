@@ -11,6 +11,7 @@ from plotfarm.base.config.loader import find_config, load
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
 from plotfarm.base.memory_trouble import Trouble, met
+from plotfarm.base.streams import forgive_errors_of_complaints, forgive_errors_of_output
 from plotfarm.plots.names import allow_suffixes
 
 _LOG = logging.getLogger(__name__)
@@ -32,6 +33,9 @@ def run(
     its traceback in the log. `unattended` jobs are those of cron: nobody looks, so an error that
     stays is told. What waits to be told is sent afterwards, unless the job `tells` nothing: it is the one that sends.
     """
+    forgive_errors_of_complaints()
+    if unattended:  # who reads a report is to learn that it was not written
+        forgive_errors_of_output()
     try:
         settings = load(find_config(config), demands)
     except PlotfarmError as error:
