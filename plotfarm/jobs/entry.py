@@ -54,7 +54,7 @@ def run(
     stays is told. What waits to be told is sent afterwards, unless the job `tells` nothing. With `logs_late` logging is
     set up only when there is something to log.
     """
-    prepare()
+    prepare(is_watched=not unattended)
     try:
         settings = load(find_config(config), demands)
     except PlotfarmError as error:

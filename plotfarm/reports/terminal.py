@@ -129,12 +129,17 @@ def _width(stream: TextIO, environment: Mapping[str, str], *, is_terminal: bool)
 
 # ---- Writing ----
 
+_is_watched = True  # whoever started this script waits for what it prints
 
-def prepare() -> None:
+
+def prepare(*, is_watched: bool = True) -> None:
     """Let nothing that a script prints end it: letters that the encoding lacks, or a reader that has gone.
 
-    At the end of the process what is still in a buffer is written in the same way.
+    At the end of the process what is still in a buffer is written in the same way. Where nobody watches, as under cron,
+    a full disk behind its output costs words only: the plots that are on their way are worth more.
     """
+    global _is_watched
+    _is_watched = is_watched
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -146,7 +151,8 @@ def say(text: str, stream: TextIO | None = None) -> None:
     """Print a text to standard output, or to another stream.
 
     A reader that wants no more (`| head -1`, `| less` and q) is no fault: the job goes on to its end, and its exit
-    status is what it is anyway. PlotfarmError if the text cannot be written for another reason, a full disk.
+    status is what it is anyway. PlotfarmError if the text cannot be written for another reason, a full disk, and
+    somebody waits for it.
     """
     stream = sys.stdout if stream is None else stream
     if stream is None:  # it was closed before the script began
@@ -158,6 +164,8 @@ def say(text: str, stream: TextIO | None = None) -> None:
         _discard(stream)
     except OSError as error:
         _discard(stream)
+        if not _is_watched:
+            return
         raise PlotfarmError(f"what was to be printed cannot be written: {error.strerror}") from None
 
 
