@@ -182,7 +182,7 @@ def test_the_harvester_itself_says_what_it_farms_where_no_log_does(chia, tmp_pat
     def said() -> dict[str, object]:
         done = subprocess.run(chia.inside(*command), capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
-        found: dict[str, object] = json.loads(done.stdout)
+        found: dict[str, object] = json.loads(done.stdout)["data"]
         return found
 
     asked: dict[str, object] = {}

@@ -336,7 +336,7 @@ def test_before_anything_was_read_no_report_says_that_there_are_no_coins(farmer)
     text = farmer.run("--report").stdout
     assert "neither Chia's log nor its wallet was ever read" in text
     assert "Received in all" not in text
-    facts = json.loads(farmer.run("--report", "--json").stdout)
+    facts = json.loads(farmer.run("--report", "--json").stdout)["data"]
     assert (facts["received_mojo"], facts["received_xch"]) == (None, None)
     summary = " ".join(farmer.run("--summary").stdout.split())
     assert "neither Chia's log nor its wallet was ever read" in summary
@@ -344,7 +344,7 @@ def test_before_anything_was_read_no_report_says_that_there_are_no_coins(farmer)
     assert "0 XCH" not in farmer.mails(1)[0]
     farmer.log.write_text(chia_logs.noise(TIME))
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "0"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "0"
     assert "0 XCH" in farmer.run("--summary").stdout
 
 

@@ -293,14 +293,14 @@ def test_a_reorganisation_may_take_the_only_coin_back(farmer, wallet):
     wallet.transactions = []
     wallet.height = HEIGHT - 1  # it has not come so far yet
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "3"
     wallet.height = HEIGHT + 1
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "0"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "0"
     assert farmer.mails(2)[1] == "farmer01: 1 coin taken back"
     wallet.transactions = [transaction(parent(1), 3 * XCH)]
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "3"
 
 
 @pytest.mark.parametrize("fingerprint", [987_654_321, None, "none"])
@@ -321,10 +321,10 @@ def test_each_key_takes_back_its_own(farmer, wallet):
     wallet.fingerprint = 987_654_321
     wallet.transactions = [transaction(parent(2), XCH)]
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "4"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "4"
     wallet.transactions = []
     farmer.run()
-    assert json.loads(farmer.run("--report", "--json").stdout)["received_xch"] == "3"
+    assert json.loads(farmer.run("--report", "--json").stdout)["data"]["received_xch"] == "3"
 
 
 def test_the_wallet_is_asked_by_itself_where_it_can_be(tmp_path, wallet):
