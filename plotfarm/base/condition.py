@@ -22,6 +22,7 @@ class Look(Enum):
     HEALTH = "how the disks are, by what they say and by how fast plots arrive"
     QUARANTINE = "which drives lost data"
     NO_DRIVE = "whether any drive can take a plot"
+    PARTS = "which complete parts nobody publishes"
     FILLING = "which plot directories fill up"
     SYSTEM_DISK = "whether this host's own disks fill up"
     FARMED_PLOTS = "whether Chia farms what lies on the drives"
@@ -80,6 +81,7 @@ class AlertKind(StrEnum):
     NO_PERMISSION = "no_permission", Look.PRESENCE
     PROBE_BROKEN = "probe_broken", Look.PRESENCE
     NO_DRIVE = "no_drive", Look.NO_DRIVE
+    PART_LEFT = "part_left", Look.PARTS
     FILLING = "filling", Look.FILLING
     SYSTEM_DISK = "system_disk", Look.SYSTEM_DISK
     CHIA_DIFFERENCE = "chia_difference", Look.FARMED_PLOTS

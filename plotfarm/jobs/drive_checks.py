@@ -12,6 +12,7 @@ from plotfarm.drives.offlined import read_offlined
 from plotfarm.drives.presence import drives_in_order, presence_conditions
 from plotfarm.drives.smart.records import HealthRecords
 from plotfarm.jobs.fitness import quarantined_drives
+from plotfarm.jobs.stale_parts import complete_parts_left
 from plotfarm.jobs.stock import Stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.checks import Check, check
@@ -33,6 +34,7 @@ def checks_of_drives(config: Config, state: State, stock: Stock) -> list[Check]:
         _presence(config, state, stock),
         check(Look.QUARANTINE, _lost_data(state, stock)),
         _no_drive(stock.choice),
+        check(Look.PARTS, _complete_parts(config, state, stock)),
     ]
 
 
@@ -53,6 +55,19 @@ def _lost_data(state: State, stock: Stock) -> list[Condition]:
     drives = [verdict.drive for verdict in stock.choice.verdicts]
     healths = HealthRecords(state.database).latest()
     return quarantine_conditions(drives, quarantined_drives(state, drives), healths)
+
+
+def _complete_parts(config: Config, state: State, stock: Stock) -> list[Condition]:
+    """Return the complete parts that nobody publishes: each takes the room of a plot, and never goes by its age."""
+    return [
+        Condition(
+            AlertKind.PART_LEFT,
+            f"{drive.identity}/{part.name}",
+            Severity.WARNING,
+            {"path": f"{drive.mountpoint}/{part.name}", "plot": part.plot, "bytes": part.size},
+        )
+        for drive, part in complete_parts_left(list(stock.readings.values()), config, state)
+    ]
 
 
 def _no_drive(choice: Choice) -> Check:

@@ -32,18 +32,33 @@ def remove_stale_parts(readings: Sequence[Reading], config: Config, state: State
     A complete one, on which both ends agreed, may be the only copy of its plot: it never goes by its age alone, but
     only if the plot is stored as well.
     """
-    limit = config.receiving.part_age_hours * 3600
-    old = [
-        (reading.drive, part)
-        for reading in readings
-        for part in reading.parts
-        if not part.is_alive and _unchanged_seconds(part, reading.drive, state) >= limit
-    ]
+    old = _old_parts(readings, config, state)
     stored = _find_stored({part.plot for _, part in old if part.is_committed}, readings, config)
     for drive in dict.fromkeys(drive for drive, _ in old):
         names = [part.name for place, part in old if place == drive and (not part.is_committed or _is_in(part, stored))]
         if names:
             remove_parts(drive, names, config.drives.probe_seconds)
+
+
+def complete_parts_left(readings: Sequence[Reading], config: Config, state: State) -> list[tuple[Drive, FoundPart]]:
+    """Return the old complete parts whose plots are not stored here: a person has to say what becomes of them.
+
+    Their plots may have gone to another NAS, when this one could not publish them.
+    """
+    complete = [(drive, part) for drive, part in _old_parts(readings, config, state) if part.is_committed]
+    stored = _find_stored({part.plot for _, part in complete}, readings, config)
+    return [(drive, part) for drive, part in complete if not _is_in(part, stored)]
+
+
+def _old_parts(readings: Sequence[Reading], config: Config, state: State) -> list[tuple[Drive, FoundPart]]:
+    """Return the parts that nobody has gone on with for `part_age_hours`."""
+    limit = config.receiving.part_age_hours * 3600
+    return [
+        (reading.drive, part)
+        for reading in readings
+        for part in reading.parts
+        if not part.is_alive and _unchanged_seconds(part, reading.drive, state) >= limit
+    ]
 
 
 def _unchanged_seconds(part: FoundPart, drive: Drive, state: State) -> float:

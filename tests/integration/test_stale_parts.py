@@ -16,7 +16,7 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
 from plotfarm.drives.model import MARKER, Drive, Reading
 from plotfarm.drives.probe import probe
-from plotfarm.jobs.stale_parts import remove_stale_parts
+from plotfarm.jobs.stale_parts import complete_parts_left, remove_stale_parts
 from plotfarm.plots.parts import PartFacts, lock_part, mark_committed, part_name, write_facts
 
 PLOT = "plot-k32-left.plot"
@@ -46,6 +46,10 @@ class Host:
         """Do what cron does every minute; returns the names that lie on the drive afterwards."""
         remove_stale_parts(self.readings(), self.config, self.state)
         return sorted(path.name for path in self.place.iterdir() if path.name != MARKER)
+
+    def told_of(self) -> list[str]:
+        """Return the names of the complete parts that the owner is told of."""
+        return [part.name for _, part in complete_parts_left(self.readings(), self.config, self.state)]
 
     def readings(self) -> list[Reading]:
         return probe([self.drive], (), 30.0, self.config.paths.locks)
@@ -148,13 +152,16 @@ def test_a_complete_one_stays_unless_its_plot_is_stored_too(host: Host) -> None:
     with open(path, "r+b") as file:
         mark_committed(file.fileno())
     host.look_after()
+    assert host.told_of() == [], "somebody may go on with it yet"
     host.running += 1000 * HOUR
     assert host.look_after() == [NAME]
+    assert host.told_of() == [NAME], "its plot may have gone elsewhere, and nobody else would ever give this room back"
 
     (host.place / PLOT).write_bytes(b"other")
     (host.place / PLOT).write_bytes(b"of another size")
     assert host.look_after() == [PLOT, NAME]
     (host.place / PLOT).write_bytes(b"x" * 100)
+    assert host.told_of() == [], "it is removed in this run"
     assert host.look_after() == [PLOT]
 
 
