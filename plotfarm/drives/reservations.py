@@ -88,4 +88,5 @@ def _arrival(content: dict[str, Any], path: Path) -> Arrival:
         offset=int(content.get("offset", 0)),
         progress=float(content.get("progress", 0.0)),
         arrival_id=str(content.get("arrival_id", "")),
+        format=str(content.get("format", "")),
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from plotfarm.base.state import State
+from plotfarm.drives.model import Drive
+from plotfarm.drives.reservations import Reservations
 from testbed.farm import Farm
 
 PutV1 = Callable[[Path, str], Path]
@@ -48,6 +51,22 @@ def test_a_testing_plot_is_marked_and_in_no_number(tried: Farm) -> None:
     assert "1 testing plot" in report(tried, "-pr")
     daily = json.loads(report(tried, "-ud", "--json"))
     assert (daily["plots"], daily["plots_last_24_hours"], daily["plots_since_last_reading"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("kind", "sets_it"), [("testing", False), ("v1", True)])
+def test_while_it_arrives_it_does_not_set_the_size_to_plan_with(tried: Farm, kind: str, sets_it: bool) -> None:
+    place = str(tried.drives[1])
+    drive = Drive(place, "", f"directory:{place}", 0, "", directory_mode=True)
+    lock = Reservations(tried.nas.locks).take(
+        drive, plot="another.plot", bytes=SIZE, format=kind, plotter="rig", written_bytes=0, since=time.time()
+    )
+    try:
+        facts = json.loads(report(tried, "-pr", "--json"))
+        (running,) = json.loads(report(tried, "--status", "--json"))["running"]
+    finally:
+        lock.release()
+    assert running["plot"] == "another.plot"
+    assert (facts["plot_bytes"] == SIZE) is sets_it
 
 
 def test_the_status_marks_it(tried: Farm) -> None:
