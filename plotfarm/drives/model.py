@@ -101,6 +101,7 @@ class Arrival:
     offset: int = 0  # bytes that an interrupted arrival had left
     progress: float = 0.0  # Unix time when a byte arrived last; 0: none yet
     arrival_id: str = ""  # that its part is named by; "": not known
+    format: str = ""  # by its offer; "": not known
 
 
 @dataclass(frozen=True)

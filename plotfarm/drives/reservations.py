@@ -136,6 +136,7 @@ def _arrival(content: dict[str, Any], path: Path) -> Arrival:
         offset=_whole(content, "offset"),
         progress=_number(content, "progress"),
         arrival_id=str(content.get("arrival_id", "")),
+        format=str(content.get("format", "")),
     )
 
 

@@ -356,6 +356,7 @@ class DriveStorage:
                 plot=offer.name,
                 bytes=offer.size,
                 written_bytes=0,
+                format=offer.format,
                 plotter=self._plotter,
                 arrival_id=arrival,
             )

@@ -75,7 +75,7 @@ def _look(config: Config, state: State, counting: Counting | None) -> View:
             _LOG.warning("Plot drive %s: %s", reading.drive.mountpoint, reading.problem)
     size = arriving_plot_bytes(
         [
-            *(arrival.bytes for arrival in arrivals if arrival.bytes),
+            *(arrival.bytes for arrival in arrivals if arrival.bytes and arrival.format not in NO_PLOTS),
             *(transfer.bytes for transfer in newest_stored(state)),
         ]
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 from plotfarm.base.state import State
+from plotfarm.drives.model import Drive
+from plotfarm.drives.reservations import Reservations
 from testbed.farm import Farm
 
 PutV1 = Callable[[Path, str], Path]
@@ -55,6 +58,22 @@ def test_a_testing_plot_is_marked_and_in_no_number(tried: Farm) -> None:
     assert "1 testing plot" in report(tried, "-pr")
     daily = facts_of(tried, "-ud")
     assert (daily["plots"], daily["plots_last_24_hours"], daily["plots_since_last_reading"]) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(("kind", "sets_it"), [("testing", False), ("v1", True)])
+def test_while_it_arrives_it_does_not_set_the_size_to_plan_with(tried: Farm, kind: str, sets_it: bool) -> None:
+    place = str(tried.drives[1])
+    drive = Drive(place, "", f"directory:{place}", 0, "", directory_mode=True)
+    lock = Reservations(tried.nas.locks).take(
+        drive, plot="another.plot", bytes=SIZE, format=kind, plotter="rig", written_bytes=0, since=time.time()
+    )
+    try:
+        facts = facts_of(tried, "-pr")
+        (running,) = facts_of(tried, "--status")["running"]
+    finally:
+        lock.release()
+    assert running["plot"] == "another.plot"
+    assert (facts["arriving_plot_bytes"] == SIZE) is sets_it
 
 
 def test_the_status_marks_it(tried: Farm) -> None:
