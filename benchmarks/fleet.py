@@ -23,11 +23,12 @@ import socket  # noqa: E402
 import subprocess  # noqa: E402
 import time  # noqa: E402
 from collections.abc import Iterator, Sequence  # noqa: E402
-from dataclasses import asdict, dataclass  # noqa: E402
+from dataclasses import asdict  # noqa: E402
 
 import psutil  # noqa: E402
 
-from benchmarks.fleet_watch import DriveWatch, Moments, Peak, ProcessWatch  # noqa: E402
+from benchmarks.fleet_tables import HEAD, Case, Found  # noqa: E402
+from benchmarks.fleet_watch import DriveWatch, Moments, ProcessWatch  # noqa: E402
 from benchmarks.surroundings import processor, workplace, write_random  # noqa: E402
 from plotfarm.drives.model import MARKER  # noqa: E402
 from testbed.farm import Farm  # noqa: E402
@@ -65,54 +66,6 @@ _SETTINGS: dict[str, object] = {
     "transfer.stall_seconds": 120,
     "drives.probe_seconds": 10,
 }
-
-
-@dataclass(frozen=True)
-class Case:
-    """What a fleet is made of, and what is wrong with it."""
-
-    nas: int
-    drives: int
-    plotters: int
-    plots: int  # of each plotter
-    refusing: int = 0
-    hanging: int = 0
-
-
-@dataclass(frozen=True)
-class Found:
-    """What one run of all plotters took."""
-
-    case: Case
-    is_first: bool  # run of these plotters
-    first_byte_seconds: float
-    gap_seconds: float
-    end_seconds: float
-    plotter_cpu_seconds: float  # a plot
-    nas_cpu_seconds: float  # a plot
-    plotters: Peak
-    nas: Peak
-    by_nas: list[int]
-
-    def row(self) -> str:
-        """Return the row of the table."""
-        case = self.case
-        reached = len(self.by_nas) - case.refusing - case.hanging
-        silent = f"{case.refusing} refuse, {case.hanging} hang" if case.refusing or case.hanging else ""
-        return (
-            f"| {case.nas} | {case.drives} | {case.plotters} | {silent} | {'first' if self.is_first else 'next'} "
-            f"| {self.first_byte_seconds:.2f} | {self.gap_seconds:.2f} | {self.end_seconds:.2f} "
-            f"| {self.plotter_cpu_seconds:.2f} | {self.nas_cpu_seconds:.2f} "
-            f"| {self.plotters.processes}, {self.plotters.memory_bytes / 1e6:.0f} MB "
-            f"| {self.nas.processes}, {self.nas.memory_bytes / 1e6:.0f} MB "
-            f"| {max(self.by_nas)}, {sum(self.by_nas) / reached:.1f} |"
-        )
-
-
-_HEAD = (
-    "| NAS | drives | plotters | silent | run | first byte s | gap s | end s | plotter CPU s | NAS CPU s "
-    "| at the plotters | at the NAS | fullest, mean |\n|---|---|---|---|---|---|---|---|---|---|---|---|---|"
-)
 
 
 class Bench:
@@ -302,7 +255,7 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     """Run all cases and print a row for each run."""
     arguments = _arguments()
-    print(f"{processor()}; load {os.getloadavg()[0]:.1f}; {arguments.policy}; plots of {arguments.mb:g} MB\n\n{_HEAD}")
+    print(f"{processor()}; load {os.getloadavg()[0]:.1f}; {arguments.policy}; plots of {arguments.mb:g} MB\n\n{HEAD}")
     found: list[Found] = []
     for case in _cases(arguments):
         with workplace(arguments.directory) as root:
