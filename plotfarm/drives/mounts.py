@@ -23,7 +23,6 @@ _LOG = logging.getLogger(__name__)
 _FSTAB = Path("/etc/fstab")
 CHECKOUT = Path(__file__).resolve().parents[2]
 _DEVICE_NAMES = Path("/dev/disk")
-_NUMBER = re.compile("([0-9]+)")
 
 
 @dataclass(frozen=True)
@@ -84,12 +83,10 @@ def _by_uuid(drive: Drive, read: Mapping[str, str]) -> Drive:
 
 def natural_order() -> Callable[[Drive], Any]:
     """Return the sorting key of drives: drive2 before drive10, wherever they are mounted."""
-    return lambda drive: (_natural(drive.name), _natural(drive.mountpoint))
+    from natsort import natsort_keygen  # takes a moment: only where drives are sorted
 
-
-def _natural(text: str) -> list[str | int]:
-    """Return a text as words and numbers in turn, the first a word, so that texts compare by what the numbers mean."""
-    return [int(part) if index % 2 else part for index, part in enumerate(_NUMBER.split(text))]
+    key = natsort_keygen()
+    return lambda drive: key((drive.name, drive.mountpoint))
 
 
 def sort_out(
