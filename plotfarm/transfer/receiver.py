@@ -20,7 +20,7 @@ from plotfarm.base.disk_error import DiskError
 from plotfarm.base.errors import PlotfarmError, TransferFailed
 from plotfarm.base.units import format_bytes
 from plotfarm.transfer import messages
-from plotfarm.transfer.channel import Channel, Gone, OtherEndGone
+from plotfarm.transfer.channel import Channel, OtherEndGone
 from plotfarm.transfer.disk_worker import Arriving, DiskWorker, Progress
 from plotfarm.transfer.door import Door
 from plotfarm.transfer.effects import (
@@ -100,6 +100,7 @@ class Receiver:
         self._terms = Terms(Verify(config.transfer.verify), configured_segment_bytes(), plotter)
         self._gone: TransferFailed | None = None  # why there is nobody to speak to any more
         self._late_words = 0  # so many may still come about a data connection that this end gave up
+        self._is_cutting = False  # nobody is heard until the bytes that came are dealt with; heartbeats go on
 
     def run(self) -> None:
         """Take plots in until the plotter has no more; PlotfarmError if the session could not go on.
@@ -270,6 +271,9 @@ class Receiver:
         if self._gone is not None:
             return worker.wait(seconds)
         try:
+            if self._is_cutting:
+                self._channel.keep_alive()
+                return worker.wait(min(seconds, self._settings.beat_seconds / 2))
             said, ready = self._channel.wait([worker.fileno()], seconds)
             self._let_late_words_pass(said)
         except TransferFailed as error:
@@ -349,15 +353,14 @@ class Receiver:
             if stat.S_ISSOCK(os.fstat(arrival.connection).st_mode):
                 socket.socket(fileno=os.dup(arrival.connection)).shutdown(socket.SHUT_RDWR)
         arrival.listener.close()
-        before = self._gone
-        self._gone = before or OtherEndGone(Gone.CLOSED, why.detail)  # nobody is heard until that is done
+        self._is_cutting = True
         try:
             self._result(arrival)
         except Stopped as stopped:
             if stopped.failure is Failure.HANGS:
                 raise
         finally:
-            self._gone = before
+            self._is_cutting = False
         _LOG.info("The data connection was ended: %s", why.detail)
 
     def _note_progress(self, arrival: _Arrival, done: int) -> None:

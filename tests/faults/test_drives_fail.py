@@ -191,6 +191,21 @@ def freeze_at(state: str, made: Scene, drive: LoopDrive, failure: Failure) -> No
 
 
 @pytest.mark.root
+@pytest.mark.pipe("direct")
+def test_a_drive_that_hangs_while_bytes_come_is_named_and_not_the_nas(
+    tmp_path: Path, shop: PlotShop, mounting: None
+) -> None:
+    """Its process has to be waited for, for longer than an end may be silent."""
+    limits = {"transfer__silence_seconds": 5, "transfer__stall_seconds": 6, "transfer__max_mb_per_second": 1}
+    with mounted_farm(tmp_path, shop, **limits) as (made, drives):
+        made.start()
+        made.wait_until_midway(2**20)
+        drives[0].freeze()
+        assert made.status() == 1
+        assert made.result() == Failure.HANGS, made.logs()
+
+
+@pytest.mark.root
 def test_drive_hangs(tmp_path: Path, shop: PlotShop, mounting: None) -> None:
     with mounted_farm(tmp_path, shop, **PATIENT) as (made, drives):
         (plot,) = made.manifest
