@@ -19,7 +19,7 @@ from plotfarm.notify.checks import Check, check
 from plotfarm.reports.last_runs import LastRun, last_runs
 
 _LONGEST_MODE = 40
-_SAYS_HOW = ("--config", "--json", "--html", "--watch")  # options that ask for nothing else
+_SAYS_HOW = ("--config", "--json", "--html", "--watch", "--wide")  # options that ask for nothing else
 
 
 def open_memory(config: Config) -> Database:
