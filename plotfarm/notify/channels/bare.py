@@ -93,8 +93,8 @@ def request_of(url: str, message: Message) -> Posted | None:
         case "ntfy" | "ntfys" if host:
             base = _base(parts) if words else "https://ntfy.sh"
             topic = words[0] if words else parts.netloc.rpartition("@")[2]
-            priority = {"Priority": str(_PRIORITIES_OF_NTFY[message.severity])}
-            return Posted(f"{base}/{topic}", text.encode(), {**priority, **_login(parts)})
+            urgency = {"Priority": str(_PRIORITIES_OF_NTFY[message.severity])}
+            return Posted(f"{base}/{topic}", text.encode(), {**urgency, **_login(parts)})
         case "gotify" | "gotifys" if words:
             priority = _PRIORITIES_OF_GOTIFY[message.severity]
             content = {"title": title(message), "message": as_text(message.text), "priority": priority}
