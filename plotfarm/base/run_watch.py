@@ -19,7 +19,7 @@ _MAY_RUN_LONG = ("plot_manager", "move_local_plots")
 
 
 @dataclass(frozen=True)
-class Silence:
+class MissedScript:
     """A script that has not ended a run for longer than it should."""
 
     script: str
@@ -55,7 +55,7 @@ def intervals(histories: Iterable[ScriptHistory], configured: Mapping[str, float
     return found
 
 
-def silent(histories: Iterable[ScriptHistory], watched: Mapping[str, float], now: Moment) -> list[Silence]:
+def silent(histories: Iterable[ScriptHistory], watched: Mapping[str, float], now: Moment) -> list[MissedScript]:
     """Return the scripts whose last run ended more than INTERVALS - 1 intervals ago.
 
     Whoever tells of them waits for one more: after a boot, or a time in which nothing could start, each has its turn.
@@ -67,7 +67,7 @@ def silent(histories: Iterable[ScriptHistory], watched: Mapping[str, float], now
             continue
         seconds = _silent_seconds(history, now)
         if seconds > (INTERVALS - 1) * interval:
-            found.append(Silence(history.script, interval, seconds, history.last, history.last_good))
+            found.append(MissedScript(history.script, interval, seconds, history.last, history.last_good))
     return found
 
 

@@ -24,7 +24,7 @@ class Unmet(StrEnum):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class MountedFileSystem:
     """A mounted file system. `unmet` None: it is a plot drive, or another mount of one."""
 
     mountpoint: str
@@ -34,14 +34,14 @@ class Candidate:
     patterns: tuple[str, ...] = ()  # those that it does not fit
 
 
-def candidates(settings: Drives) -> list[Candidate]:
+def candidates(settings: Drives) -> list[MountedFileSystem]:
     """Return what is mounted on this host, in the order of the mount table; none of it is touched."""
     table = read_mount_table()
     host = _Host({mount.mount_id for mount in partitions(table)}, system_disks(table), device_names())
     found = []
     for mount in topmost(table).values():
         unmet, patterns = _unmet(mount, settings, host)
-        found.append(Candidate(mount.mountpoint, mount.source, mount.file_system, unmet, tuple(patterns)))
+        found.append(MountedFileSystem(mount.mountpoint, mount.source, mount.file_system, unmet, tuple(patterns)))
     return found
 
 

@@ -17,7 +17,7 @@ from plotfarm.jobs.restored_times import restore_times
 from plotfarm.jobs.sending_trouble import mismatch_conditions, tell_of_trouble
 from plotfarm.jobs.telling import Teller
 from plotfarm.reports import dry_run as words
-from plotfarm.reports.dry_run import Answer
+from plotfarm.reports.dry_run import NasAnswer
 from plotfarm.reports.envelope import Role
 from plotfarm.reports.progress import Screen
 from plotfarm.reports.terminal import say
@@ -69,7 +69,7 @@ def _dry_run(config: Config, lock: Lock, state: State, as_json: bool) -> int:
     plots = _plots(config, state, screen)
     run = SendingRun(config, lock, state, plots, screen, dry_run=True)
     run.send(plots.begin(None))
-    answers: list[Answer] = []
+    answers: list[NasAnswer] = []
     if not run.planned and not plots.failed:
         screen.result(words.nothing("sent", plots.waiting))
         answers = ask_every_nas(config)
@@ -80,7 +80,7 @@ def _dry_run(config: Config, lock: Lock, state: State, as_json: bool) -> int:
     return 1 if plots.failed or any(answer.problem for answer in answers) else 0
 
 
-def ask_every_nas(config: Config) -> list[Answer]:
+def ask_every_nas(config: Config) -> list[NasAnswer]:
     """Return what each NAS can take of k32 plots, or why it cannot be asked."""
     from plotfarm.drives.choose import DEFAULT_PLOT_BYTES  # only a person's dry run needs these
     from plotfarm.jobs.dispatch import Dispatch
@@ -89,7 +89,7 @@ def ask_every_nas(config: Config) -> list[Answer]:
     try:
         dispatch.ask_all(DEFAULT_PLOT_BYTES, config.transfer.silence_seconds)
         return [
-            Answer(
+            NasAnswer(
                 host,
                 plots=nas.said.plots if nas.said is not None else 0,
                 bytes_each=DEFAULT_PLOT_BYTES,

@@ -33,7 +33,7 @@ from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Chia, Coins, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
 from plotfarm.base.lock_waits import Holder, LockTimeout
 from plotfarm.base.memory_trouble import Trouble as MemoryTrouble
-from plotfarm.base.run_watch import Silence
+from plotfarm.base.run_watch import MissedScript
 from plotfarm.base.runs import Moment, Run, RunOutcome
 from plotfarm.base.secret import Secret
 from plotfarm.base.state import Room, State, Transfer, TransferOutcome
@@ -558,7 +558,7 @@ def stopped():
     good = replace(run, outcome=RunOutcome.DONE, ended=begun, status=0)
     timeout = LockTimeout(Path("/locks/arrivals.lock"), 20.0, Holder(123, "flock", "nobody"))
     return [
-        silence_condition(Silence("plot_manager", 300.0, 1000.0, run, good)),
+        silence_condition(MissedScript("plot_manager", 300.0, 1000.0, run, good)),
         *lock_conditions([timeout]),
         broken_configuration(Path("/etc/plot_manager_config"), "drive_manager", "[nas] hots: no key"),
         unusable_packages("drive_manager", "the .venv is older than requirements.txt"),
