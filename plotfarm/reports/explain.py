@@ -1,4 +1,4 @@
-"""Why each drive was taken or passed over: `drive_manager.py --explain`, for people and as JSON."""
+"""Why each drive is chosen or skipped: `drive_manager.py --explain`, for people and as JSON."""
 
 from __future__ import annotations
 
