@@ -24,7 +24,6 @@ class MissedScript:
 
     script: str
     interval_seconds: float
-    silent_seconds: float  # while this host was running
     last: Run  # the newest run, whatever became of it
     last_good: Run | None
 
@@ -65,9 +64,8 @@ def silent(histories: Iterable[ScriptHistory], watched: Mapping[str, float], now
         interval = watched.get(history.script)
         if interval is None or _is_at_it(history, now):
             continue
-        seconds = _silent_seconds(history, now)
-        if seconds > (INTERVALS - 1) * interval:
-            found.append(MissedScript(history.script, interval, seconds, history.last, history.last_good))
+        if _silent_seconds(history, now) > (INTERVALS - 1) * interval:
+            found.append(MissedScript(history.script, interval, history.last, history.last_good))
     return found
 
 

@@ -565,7 +565,7 @@ def stopped():
     good = replace(run, outcome=RunOutcome.DONE, ended=begun, status=0)
     timeout = LockTimeout(Path("/locks/arrivals.lock"), 20.0, Holder(123, "flock", "nobody"))
     return [
-        silence_condition(MissedScript("plot_manager", 300.0, 1000.0, run, good)),
+        silence_condition(MissedScript("plot_manager", 300.0, run, good)),
         *lock_conditions([timeout]),
         broken_configuration(Path("/etc/plot_manager_config"), "drive_manager", "[nas] hots: no key"),
         unusable_packages("drive_manager", "the .venv is older than requirements.txt"),
