@@ -269,6 +269,8 @@ class SendingRun:
                 self._placed(sending, end)
             case NotTaken():
                 self._not_taken(sending, end)
+            case Failed(failure=Failure.SOURCE):
+                self._source_failed(sending, SourceFailed(end.detail))
             case Failed():
                 self._failed(sending, end)
             case SourceFailed():
