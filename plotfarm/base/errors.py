@@ -30,6 +30,10 @@ class NasUnavailable(PlotfarmError):
     """A NAS cannot be reached or does not answer as this suite does."""
 
 
+class NasRefuses(NasUnavailable):
+    """A NAS was reached, and the command that takes plots there ended in an error: the message is what it said."""
+
+
 class TransferFailed(PlotfarmError):
     """A plot did not arrive; its source is untouched and a later run tries again."""
 

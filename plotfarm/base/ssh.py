@@ -37,6 +37,7 @@ _LAST_WORDS_SECONDS = 1.0
 # (MaxStartups), and lets others in a moment later.
 _DROPPED = ("kex_exchange_identification", "ssh_exchange_identification", "Exceeded MaxStartups")
 _PAUSE_SECONDS = (0.1, 0.6)  # at least, at most
+SSH_FAILED = 255  # the exit status of ssh where it is not that of the remote command: ssh(1)
 _REMEDIES = {
     "Host key verification failed": "log in once by hand to accept the host's key",
     "Permission denied": "the key is not accepted there: see the authorized_keys line in the README",

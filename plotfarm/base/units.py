@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 DAY_SECONDS = 86400.0
+_AHEAD_SECONDS = 60.0  # clocks of hosts differ by less, and are set by less
 
 _FACTORS = {
     "": 1, "b": 1,
@@ -49,3 +50,10 @@ def format_duration(seconds: float) -> str:
     parts = [(whole // 86400, "d"), (whole // 3600 % 24, "h"), (whole // 60 % 60, "min"), (whole % 60, "s")]
     first = next(index for index, (count, _) in enumerate(parts) if count)
     return " ".join(f"{count} {unit}" for count, unit in parts[first : first + 2] if count)
+
+
+def format_ago(seconds: float) -> str:
+    """Write how long ago something was: `3 h 20 min ago`. What lies ahead was noted before the clock was set back."""
+    if seconds < -_AHEAD_SECONDS:
+        return f"{format_duration(-seconds)} ahead of this clock"
+    return f"{format_duration(max(0.0, seconds))} ago"

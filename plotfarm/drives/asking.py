@@ -43,6 +43,7 @@ def ask_drive(
         size = {
             "total_bytes": room.f_blocks * room.f_frsize,
             "free_bytes": room.f_bavail * room.f_frsize,
+            "has_inodes": room.f_files == 0 or room.f_favail > 0,  # 0: that file system has no table of them
             "disk": named_disk(directory) if drive.directory_mode else "",
             "mount": mount_identity(drive),
             "uuid": _uuid(drive, directory, table),

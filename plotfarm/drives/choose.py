@@ -85,7 +85,7 @@ def judge(
         quarantine = (quarantined or {}).get(reading.drive.identity)
         why = _problem(reading, here, offlined, quarantine, unfit or {})
         if why is None:
-            why = Why(_by_room(reading.total_bytes - minimum_free_bytes, room, plot_bytes))
+            why = _by_room(reading, minimum_free_bytes, room, plot_bytes)
         verdicts.append(_verdict(reading, why, room, plot_bytes, bool(here), quarantine))
     return verdicts
 
@@ -121,17 +121,20 @@ def _problem(
     return reading.problem or unfit.get(reading.drive.identity)
 
 
-def _by_room(most: int, room: int, plot_bytes: int) -> Reason:
-    """Return what the bytes for plots that are left, `room`, say; `most`: what an empty drive would have."""
-    if room >= plot_bytes:
-        return Reason.HAS_ROOM
-    return Reason.FULL if most >= plot_bytes else Reason.TOO_SMALL
+def _by_room(reading: Reading, minimum_free_bytes: int, room: int, plot_bytes: int) -> Why:
+    """Return what the bytes for plots that are left, `room`, say."""
+    if room < plot_bytes:
+        empty = reading.total_bytes - minimum_free_bytes
+        return Why(Reason.FULL if empty >= plot_bytes else Reason.TOO_SMALL)
+    if not reading.has_inodes:
+        return Why(Reason.FULL, "it has no inodes left for another file")
+    return Why(Reason.HAS_ROOM)
 
 
 def _verdict(
     reading: Reading, why: Why, room: int, plot_bytes: int, busy: bool, quarantine: Quarantined | None
 ) -> Verdict:
-    is_writable = reading.problem is None
+    is_writable = reading.problem is None and reading.has_inodes
     return Verdict(
         reading.drive,
         why,

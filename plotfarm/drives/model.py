@@ -79,6 +79,7 @@ class Reading:
     plot_bytes: int = 0  # of all plot files
     counted: float = 0.0  # Unix time of the counts, if they are of an earlier look
     headers_missing: int = 0  # files counted by their names: header unreadable, or not read yet (the next run does)
+    has_inodes: bool = True  # False: no other file can be made there, whatever is free
 
     @property
     def plot_files(self) -> int | None:

@@ -26,7 +26,8 @@ def open_mounted(drive: Drive, table: Sequence[Mount] | None = None) -> int:
     try:
         directory = os.open(drive.mountpoint, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise DriveUnusable(drive.mountpoint, why_of_error(error)) from None
+        why = _why_link(drive) or why_of_error(error)
+        raise DriveUnusable(drive.mountpoint, why) from None
     try:
         # Read after the open: the mount behind the descriptor must still be in the table then.
         problem = _wrong_place(drive, directory, table)
@@ -39,6 +40,13 @@ def open_mounted(drive: Drive, table: Sequence[Mount] | None = None) -> int:
         os.close(directory)
         raise
     return directory
+
+
+def _why_link(drive: Drive) -> Why | None:
+    """Return that a declared directory is none, but a link: where that leads may change from one look to the next."""
+    if not drive.directory_mode or not os.path.islink(drive.mountpoint):
+        return None
+    return Why(Reason.NO_MARKER, "it is a symbolic link: declare the directory that it leads to")
 
 
 def is_still_mounted(drive: Drive, directory: int) -> bool:

@@ -18,13 +18,13 @@ import contextlib
 import json
 import math
 import os
-import select
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from plotfarm.base.meanwhile import Meanwhile, wait_readable
 from plotfarm.base.units import format_duration
 from plotfarm.drives.asking import part_of
 from plotfarm.drives.model import Drive, NoParts, Reading
@@ -70,6 +70,7 @@ def probe(
     leave_out: Collection[str] = (),
     only_names: Collection[str] = (),
     no_parts: Mapping[str, NoParts] | None = None,
+    meanwhile: Meanwhile | None = None,
 ) -> list[Reading]:
     """Return a reading for each drive, in the same order, after `deadline_seconds` at the latest.
 
@@ -79,11 +80,14 @@ def probe(
     drive that makes no progress for `deadline_seconds` is given up. `leave_out`: identities of drives that are not
     touched; their readings say that they were not asked. `only_names`: of those that are asked for the names only.
     `no_parts`: by identity, drives that need not be listed for parts while they look as they did (drives.root_parts).
+    `meanwhile`: what is done while the drives are waited for.
     """
     asked = [drive for drive in drives if drive.identity not in leave_out]
     found: list[Reading] = []
     if asked:
-        found = _Probe(asked, deadline_seconds, counting).run(names, only_names, no_parts or {}, lock_directory)
+        found = _Probe(asked, deadline_seconds, counting, meanwhile).run(
+            names, only_names, no_parts or {}, lock_directory
+        )
     answered = iter(found)
     return [
         Reading(drive, Why(Reason.NOT_ASKED), was_asked=False) if drive.identity in leave_out else next(answered)
@@ -94,8 +98,15 @@ def probe(
 class _Probe:
     """One probe, as the process sees it that wants to know."""
 
-    def __init__(self, drives: Sequence[Drive], deadline_seconds: float, counting: Counting | None) -> None:
+    def __init__(
+        self,
+        drives: Sequence[Drive],
+        deadline_seconds: float,
+        counting: Counting | None,
+        meanwhile: Meanwhile | None,
+    ) -> None:
         self._drives = drives
+        self._meanwhile = meanwhile
         self._deadline_seconds = deadline_seconds
         self._counting = counting
         self._until = time.monotonic() + deadline_seconds
@@ -152,8 +163,7 @@ class _Probe:
         heard = time.monotonic()
         rest = b""
         while not self._ended:
-            ready, _, _ = select.select([reading_end], [], [], max(0.0, self._limit(heard) - time.monotonic()))
-            if not ready:
+            if not wait_readable(reading_end, self._limit(heard), self._meanwhile):
                 return False
             data = os.read(reading_end, 1 << 20)
             if not data:

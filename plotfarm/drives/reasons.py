@@ -29,7 +29,7 @@ class Reason(StrEnum):
         return member
 
     HAS_ROOM = "has_room", "with room"
-    FULL = "full", "full"
+    FULL = "full", "full"  # what has run out; "": room
     TOO_SMALL = "too_small", "too small"  # no plot would fit there if it was empty
 
     OFFLINED = "offlined", "offlined"
@@ -44,7 +44,7 @@ class Reason(StrEnum):
     HOT = "hot", "too hot"  # how hot it is, and what the limit is
 
     NOT_MOUNTED = "not_mounted", "not mounted"
-    NO_MARKER = "no_marker", "not a drive"  # a declared directory without its marker file
+    NO_MARKER = "no_marker", "not a drive"  # a declared directory: what else it is; "": it has no marker file
     WRONG_DRIVE = "wrong_drive", "replaced"  # the identity of what is mounted there now; "": it is not known
     READ_ONLY = "read_only", "read-only"
     MEANT_READ_ONLY = "meant_read_only", "read-only by fstab"
@@ -73,7 +73,7 @@ class Why:
             case Reason.DUPLICATE:
                 return f"the same file system as {self.detail}"
             case Reason.NO_MARKER:
-                return "not a drive: the marker file .plot_drive is not there"
+                return f"not a drive: {self.detail or 'the marker file .plot_drive is not there'}"
             case Reason.WRONG_DRIVE:
                 return f"another file system is mounted there now{f': {self.detail}' if self.detail else ''}"
             case Reason.READ_ONLY:

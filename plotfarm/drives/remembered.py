@@ -21,7 +21,7 @@ from plotfarm.drives.mount_identity import boot_id
 if TYPE_CHECKING:
     from plotfarm.drives.inventory import LastCount
 
-_KEPT = ("total_bytes", "free_bytes", "mount", "disk")
+_KEPT = ("total_bytes", "free_bytes", "has_inodes", "mount", "disk")
 _MOST_DRIVES = 2000
 _UNKNOWN = ("unknown", 0)  # kind and k of plots that were counted when these were not remembered
 

@@ -54,7 +54,10 @@ class Berth:
 
 
 class Dispatch:
-    """All NAS of a run. `silent` says why those could not be reached that could not be."""
+    """All NAS of a run.
+
+    `silent` says why some could not be asked; those in `refusing` were reached, and ended in an error.
+    """
 
     def __init__(self, config: Config, last_used: Mapping[str, float] | None = None) -> None:
         """`last_used`: NAS -> when it got a plot last, in seconds from now, so negative."""
@@ -63,6 +66,7 @@ class Dispatch:
         self._plotter = socket.gethostname()
         self.all = {host: Nas(host, config) for host in config.nas.hosts}
         self.silent: dict[str, str] = {}
+        self.refusing: set[str] = set()
         self.answered: set[str] = set()  # NAS that have said what they can take, and were not lost since
         self._asking: dict[Stream, tuple[Nas, Link]] = {}
         self._begun = time.monotonic()
@@ -247,7 +251,9 @@ class Dispatch:
                 self.answered.add(nas.host)
                 if not nas.narrow(link, stream):
                     self._note_answer(nas, Capacity(0, 0, 0, answer.detail))
-            case Unavailable() | SessionLost() | StreamGone():
+            case Unavailable():
+                self.lose(nas, link, stream, answer.detail, is_refusal=answer.is_refusal)
+            case SessionLost() | StreamGone():
                 self.lose(nas, link, stream, answer.detail)
 
     def _note_answer(self, nas: Nas, answer: Capacity) -> None:
@@ -260,19 +266,21 @@ class Dispatch:
         self._lot = ""
         nas.taken(time.monotonic() - self._begun, size)
 
-    def lose(self, nas: Nas, link: Link, stream: Stream, why: str) -> None:
+    def lose(self, nas: Nas, link: Link, stream: Stream, why: str, *, is_refusal: bool = False) -> None:
         """End a stream that could not go on; its link is left out for a while, unless others still use it."""
         if stream in link.streams:
             link.end_stream(stream)
         if not any(other.is_busy for other in link.streams):
             link.leave_out()
-            self._note_silent(nas, why)
+            self._note_silent(nas, why, is_refusal=is_refusal)
 
-    def _note_silent(self, nas: Nas, why: str) -> None:
+    def _note_silent(self, nas: Nas, why: str, *, is_refusal: bool = False) -> None:
         _LOG.warning("%s: %s", nas.host, why)
         if not nas.is_usable:
             nas.awaited_since = None
             self.silent[nas.host] = why
+            self.refusing.discard(nas.host)
+            self.refusing |= {nas.host} if is_refusal else set()
             self.answered.discard(nas.host)
 
     def note_unanswered(self) -> None:

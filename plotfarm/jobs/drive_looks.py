@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from plotfarm.base.config.sections import Config
+from plotfarm.base.meanwhile import Meanwhile
 from plotfarm.base.state import State
 from plotfarm.drives.model import Arrival, Drive, Reading
 from plotfarm.drives.mounts import Survey, as_mountpoint, survey
@@ -44,8 +45,12 @@ class View:
 class DriveLooks:
     """The looks of one session."""
 
-    def __init__(self, config: Config, state: State, reservations: Reservations) -> None:
+    def __init__(
+        self, config: Config, state: State, reservations: Reservations, meanwhile: Meanwhile | None = None
+    ) -> None:
+        """`meanwhile`: what is done while drives are waited for."""
         self._config = config
+        self._meanwhile = meanwhile
         self._state = state
         self._reservations = reservations
         self._quarantine = Quarantine(state.database)
@@ -120,6 +125,7 @@ class DriveLooks:
             self._config.paths.locks,
             leave_out=leave_out | left_alone,
             only_names=only_names,
+            meanwhile=self._meanwhile,
         )
         believed = leave_out | only_names
         fully = len(drives) - len(left_alone | believed)

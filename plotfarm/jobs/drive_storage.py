@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from plotfarm.base.config.sections import Config
 from plotfarm.base.lock_waits import LockTimeout
 from plotfarm.base.locks import Lock, LockBusy
+from plotfarm.base.meanwhile import Meanwhile
 from plotfarm.base.state import Room, State, TransferOutcome
 from plotfarm.base.units import format_bytes
 from plotfarm.drives.choose import in_order, judge, room_in_all
@@ -69,15 +70,26 @@ class _Waiting:
 class DriveStorage:
     """The plot drives of this host, as the receiving side of a transfer sees them."""
 
-    def __init__(self, config: Config, state: State, plotter: str, session: Session | None = None) -> None:
-        """`session`: of a plotter that comes over the network; None: this host itself moves plots."""
+    def __init__(
+        self,
+        config: Config,
+        state: State,
+        plotter: str,
+        session: Session | None = None,
+        meanwhile: Meanwhile | None = None,
+    ) -> None:
+        """`session`: of a plotter that comes over the network; None: this host itself moves plots.
+
+        `meanwhile`: what is done while drives are waited for.
+        """
+        self._meanwhile = meanwhile
         self._config = config
         self._state = state
         self._plotter = plotter
         self._is_own_host = session is None
         self._reservations = Reservations(config.paths.locks)
         self._quarantine = Quarantine(state.database)
-        self._looks = DriveLooks(config, state, self._reservations)
+        self._looks = DriveLooks(config, state, self._reservations, meanwhile)
         self._limits = ArrivalLimits(config, state, plotter, session)
         self._offer: Offer | None = None  # the last one
         self._view: View | None = None  # of that
@@ -399,7 +411,7 @@ class DriveStorage:
                 if part.plot == plot and part.facts is not None and part.facts.plotter == self._plotter
             ]
             if names:
-                remove_parts(reading.drive, names, self._config.drives.probe_seconds)
+                remove_parts(reading.drive, names, self._config.drives.probe_seconds, self._meanwhile)
 
 
 def _refuse_offer(offer: Offer) -> RefusedPlacement | None:

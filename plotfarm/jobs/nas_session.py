@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from plotfarm.base.config.sections import Config, TransferSettings
-from plotfarm.base.errors import NasUnavailable, PlotfarmError
-from plotfarm.base.ssh import Connection
+from plotfarm.base.errors import NasRefuses, NasUnavailable, PlotfarmError
+from plotfarm.base.ssh import SSH_FAILED, Connection, Session
 from plotfarm.transfer.channel import Channel
 from plotfarm.transfer.direct import DirectPipe
 from plotfarm.transfer.netcat import NetcatPipe
@@ -40,7 +40,8 @@ def open_session(connection: Connection, own_address: str, config: Config) -> It
         try:
             sender.greet(settings.silence_seconds)
         except NasUnavailable as error:
-            raise NasUnavailable(_with_remedy(str(error))) from None
+            words = _with_remedy(str(error))
+            raise NasRefuses(words) if _has_answered(session) else NasUnavailable(words) from None
         yield OpenSession(sender, channel, address)
     finally:
         session.close()
@@ -59,6 +60,11 @@ def end_stale_listeners(connection: Connection, config: Config) -> None:
     with suppress(PlotfarmError):
         said = connection.run([config.nas.receive_command, "kill_nc"], limit)
         _LOG.debug("Remote nc kill called! %s: %s", connection.host, said.strip())
+
+
+def _has_answered(session: Session) -> bool:
+    """Tell whether a command that did not greet was ended by the other host, and not by ssh."""
+    return session.process.poll() not in (None, SSH_FAILED)
 
 
 def _with_remedy(words: str) -> str:

@@ -6,15 +6,17 @@ the verb comes in SSH_ORIGINAL_COMMAND, and everything but these verbs is refuse
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
 import shlex
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from plotfarm.base.config.sections import Config
-from plotfarm.base.errors import PlotfarmError
+from plotfarm.base.errors import PlotfarmError, TransferFailed
 from plotfarm.base.locks import refuse_network_directory
 from plotfarm.drives.reservations import Reservations
 from plotfarm.drives.sessions import Session, Sessions
@@ -22,6 +24,9 @@ from plotfarm.jobs import entry
 from plotfarm.plots.names import escaped
 from plotfarm.reports.arguments import Parser
 from plotfarm.reports.terminal import complain
+
+if TYPE_CHECKING:
+    from plotfarm.transfer.channel import Channel
 
 VERBS = ("receive", "kill_nc")
 
@@ -95,6 +100,7 @@ def _hold_session(config: Config, session: Session, plotter: str, address: str, 
     channel.send(hello())
 
     # Most of the time and the memory that a session takes are these; the plotter need not wait for them.
+    from plotfarm.base.meanwhile import Meanwhile
     from plotfarm.base.processes import run_as_batch
     from plotfarm.base.state import State
     from plotfarm.jobs.drive_storage import DriveStorage
@@ -103,10 +109,18 @@ def _hold_session(config: Config, session: Session, plotter: str, address: str, 
     run_as_batch(settings.niceness, settings.io_priority)
     state = State(config.paths.state)
     try:
-        storage = DriveStorage(config, state, plotter, session)
+        # A drive that hangs is waited for; the plotter must not take this session for dead meanwhile.
+        meanwhile = Meanwhile(settings.beat_seconds / 2, functools.partial(_keep_alive, channel))
+        storage = DriveStorage(config, state, plotter, session, meanwhile)
         Receiver(channel, config, storage, Endpoints(address, client), plotter).run()
     finally:
         state.close()
+
+
+def _keep_alive(channel: Channel) -> None:
+    """Send a heartbeat if one is due; that the plotter is gone is seen by the next step that speaks to it."""
+    with contextlib.suppress(TransferFailed):
+        channel.keep_alive()
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ class SendingRun:
 
         reached = self._trouble.reached
         self._trouble.silent |= {host: why for host, why in self._dispatch.silent.items() if host not in reached}
+        self._trouble.refusing |= self._dispatch.refusing & set(self._trouble.silent)
         self._trouble.answered |= self._dispatch.answered - set(self._trouble.silent)
         for host in reached:
             self._trouble.waiting_for.pop(host, None)
@@ -268,6 +269,8 @@ class SendingRun:
                 self._placed(sending, end)
             case NotTaken():
                 self._not_taken(sending, end)
+            case Failed(failure=Failure.SOURCE):
+                self._source_failed(sending, SourceFailed(end.detail))
             case Failed():
                 self._failed(sending, end)
             case SourceFailed():
@@ -362,7 +365,7 @@ class SendingRun:
         """Let a plot that was offered to nobody wait for another NAS or link."""
         self._end(sending, well=False)
         job, berth = sending.job, sending.berth
-        self._dispatch.lose(berth.nas, berth.link, berth.stream, unavailable.detail)
+        self._dispatch.lose(berth.nas, berth.link, berth.stream, unavailable.detail, is_refusal=unavailable.is_refusal)
         if job.assigned_nas is None:
             self._state.journal_remove(str(job.plot.path))
         self._jobs.appendleft(job)

@@ -29,7 +29,8 @@ class Trouble:
     why: str = ""  # the newest reason
     reached: set[str] = field(default_factory=set)  # NAS that had something to say about a plot
     answered: set[str] = field(default_factory=set)  # NAS that said what they can take
-    silent: dict[str, str] = field(default_factory=dict)  # NAS -> why it cannot be reached
+    silent: dict[str, str] = field(default_factory=dict)  # NAS -> why it cannot be asked
+    refusing: set[str] = field(default_factory=set)  # of those: they were reached, and ended in an error
     waiting_for: dict[str, list[float]] = field(default_factory=dict)  # NAS that may have plots -> since (Unix time)
 
     def hold(self, plot: Path, size: int, why: str) -> None:
@@ -45,7 +46,13 @@ def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller, plots: str
     """
     patience = config.watch.trouble_minutes * 60
     silent = [
-        Condition(AlertKind.NAS_UNAVAILABLE, host, Severity.CRITICAL, {"nas": host, "why": why}, patience)
+        Condition(
+            AlertKind.NAS_UNAVAILABLE,
+            host,
+            Severity.CRITICAL,
+            {"nas": host, "why": why, "is_reached": int(host in trouble.refusing)},
+            patience,
+        )
         for host, why in trouble.silent.items()
     ]
     stuck = []

@@ -9,11 +9,12 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import select
+import time
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from plotfarm.base.config.sections import Config
+from plotfarm.base.meanwhile import Meanwhile, wait_readable
 from plotfarm.base.state import State
 from plotfarm.drives.model import Drive, Reading
 from plotfarm.drives.opening import open_mounted
@@ -78,13 +79,16 @@ def _is_in(part: FoundPart, stored: Collection[tuple[str, int]]) -> bool:
     return part.facts is not None and (part.plot, part.facts.size) in stored
 
 
-def remove_parts(drive: Drive, names: Sequence[str], limit_seconds: float) -> None:
-    """Remove dead parts from a drive, in a process that may hang with it."""
+def remove_parts(drive: Drive, names: Sequence[str], limit_seconds: float, meanwhile: Meanwhile | None = None) -> None:
+    """Remove dead parts from a drive, in a process that may hang with it.
+
+    `meanwhile`: what is done while that process is waited for.
+    """
     from plotfarm.transfer.worker import Worker, WorkerGone  # cron's start-up does without it where nothing was left
 
     worker = Worker(functools.partial(_remove, drive, tuple(names)))
     try:
-        if not select.select([worker.endpoint.fileno()], [], [], limit_seconds)[0]:
+        if not wait_readable(worker.endpoint.fileno(), time.monotonic() + limit_seconds, meanwhile):
             _LOG.warning("%s does not answer: %s stay there for now", drive.mountpoint, ", ".join(names))
             return
         removed, _ = worker.endpoint.receive()

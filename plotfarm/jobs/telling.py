@@ -14,6 +14,7 @@ from types import ModuleType
 from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.database import Database
+from plotfarm.base.memory_trouble import Trouble, met
 from plotfarm.jobs.server import server_name
 from plotfarm.notify import policy
 from plotfarm.notify.alerts import AlertBook, Changes, Key, compare
@@ -56,10 +57,27 @@ class Teller:
             if self._database.is_lasting and self._database.carried_out(partial(self._write, changes, messages)):
                 _log(changes)
                 return
-        # Nobody will remember it, and no other process would find it: it goes at once, but not in every run.
-        if policy.may_alert_without_memory(time.time()):
+        self._tell_without_memory(changes)
+
+    def _tell_without_memory(self, changes: Changes) -> None:
+        """Tell what no database will remember, and no other process would find: at once, but not in every run.
+
+        What is over waits until that can be remembered: it would be told again and again.
+        """
+        from plotfarm.notify.hourly import due_without_memory
+
+        if self._may_remember_soon() and not policy.may_alert_without_memory(time.time()):
+            return
+        raised = {(one.kind, one.about): one for one in changes.raised}
+        due = due_without_memory(raised, self._config, time.time())
+        if due:
+            changes = Changes([raised[key] for key in raised if key in due])
             _log(changes)
-            Teller(self._config, Database(None)).tell(*messages)
+            Teller(self._config, Database(None)).tell(*self._in_words(changes))
+
+    def _may_remember_soon(self) -> bool:
+        """Tell whether the database was only taken by another process: the next run has it, and tells."""
+        return self._database.is_lasting and all(one.trouble is Trouble.LOCKED for one in met())
 
     def wants(self, kind: str) -> bool:
         """Tell whether messages of this kind are sent: if not, they need not be made."""

@@ -14,7 +14,8 @@ from itertools import groupby
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.database import Database
-from plotfarm.base.locks import Lock, LockBusy
+from plotfarm.base.lock_files import LockRefused
+from plotfarm.base.locks import Lock, LockBusy, LockUnusable
 from plotfarm.base.text import one_line
 from plotfarm.notify import policy
 from plotfarm.notify.channels import Channel, Outcome, Result, configured_channels
@@ -45,19 +46,35 @@ def deliver(config: Config, database: Database) -> list[Delivered]:
     left behind in its thread, and what it had to send is tried again later.
     """
     outbox = Outbox(database)
-    # What lives in RAM no other process sees, and so none sends it.
-    lock = Lock(config.paths.locks / "outbox.lock") if database.is_lasting else contextlib.nullcontext()
     delivered: list[Delivered] = []
     try:
         for _ in range(_MOST_PASSES):
             if not outbox.has_due(time.time()):
                 break
-            with lock:
+            with _alone(config, database):
                 delivered += _one_pass(outbox, config)
                 outbox.tidy(time.time())
     except LockBusy:
         _LOG.debug("Another process sends the messages")
     return delivered
+
+
+@contextlib.contextmanager
+def _alone(config: Config, database: Database) -> Iterator[None]:
+    """Let one process at a time send; LockBusy if another one does.
+
+    Where there can be no lock beside the others it lies beside the database, which all of them share. Mails go out
+    even without any: each message is claimed in the database before it is sent.
+    """
+    with contextlib.ExitStack() as held:
+        # What lives in RAM no other process sees, and so none sends it.
+        for directory in (config.paths.locks, config.paths.state) if database.is_lasting else ():
+            try:
+                held.enter_context(Lock(directory / "outbox.lock"))
+                break
+            except (LockUnusable, LockRefused) as error:
+                _LOG.warning("%s", error)
+        yield
 
 
 def _one_pass(outbox: Outbox, config: Config) -> list[Delivered]:

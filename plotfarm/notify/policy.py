@@ -99,9 +99,14 @@ def latest_next_try(now: float) -> float:
     return now + LONGEST_PAUSE + _MARGIN
 
 
-def may_alert_without_memory(now: float) -> bool:
-    """Tell whether an alert is sent that nobody will remember, so that each run would send it again.
+def is_due_again(told: float, now: float) -> bool:
+    """Tell whether an alert that no database remembers, told at a Unix time, is told again; also if a clock was set."""
+    return abs(now - told) >= _HOUR - _MINUTE / 2  # cron is not to the second
 
-    Only in the first minute of each hour: this needs no memory, and cron starts one run in it.
+
+def may_alert_without_memory(now: float) -> bool:
+    """Tell whether alerts are sent of which nothing at all can be remembered, so that each run would send them again.
+
+    Only in the first minute of each hour: this needs no memory, and cron starts few runs in it.
     """
     return now % _HOUR < _MINUTE

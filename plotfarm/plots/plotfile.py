@@ -89,7 +89,8 @@ class Listing:
 def find_plots(directories: Iterable[Path]) -> Listing:
     """List the plots in these directories (not below them) without opening any of them.
 
-    A directory that is missing or cannot be read becomes a line in `problems` and hides no other.
+    A directory that is missing or cannot be read becomes a line in `problems` and hides no other. Of one file with
+    several names, such as hard links or a bind mount show, one is a candidate.
     """
     listing = Listing()
     by_real_path: dict[str, Path] = {}
@@ -104,8 +105,20 @@ def find_plots(directories: Iterable[Path]) -> Listing:
         except OSError as error:
             listing.problems.append(f"the plot directory {escaped(str(directory))} cannot be read: {error.strerror}")
     listing.candidates.sort(key=lambda candidate: (candidate.mtime_ns, candidate.name))
+    _pass_over_second_names(listing)
     listing.passed_over.sort()
     return listing
+
+
+def _pass_over_second_names(listing: Listing) -> None:
+    """Take out what is another candidate by another name: it would change, or go, while that one travels."""
+    first: dict[FileIdentity, Candidate] = {}
+    for candidate in listing.candidates:
+        same = first.setdefault(candidate.identity, candidate)
+        if same is not candidate:
+            why = f"it is the same file as {escaped(str(same.path))}"
+            listing.passed_over.append((escaped(str(candidate.path)), why))
+    listing.candidates[:] = first.values()
 
 
 def _sort_in(listing: Listing, directory: Path, entry: os.DirEntry[str]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from plotfarm.base.runs import Run, RunOutcome, ScriptHistory
 from plotfarm.base.text import one_line
-from plotfarm.base.units import format_duration
+from plotfarm.base.units import format_ago
 from plotfarm.reports.envelope import iso
 from plotfarm.reports.frame import Remark
 
@@ -38,13 +38,13 @@ def remarks(runs: Sequence[LastRun], now: float) -> list[Remark]:
 
 def _line(one: LastRun, now: float) -> str:
     run = one.run
-    ago = _ago(run.begun.time, now)
+    ago = format_ago(now - run.begun.time)
     what = _what(one)
     line = f"last run of {one_line(run.script)}.py: {ago}{f', {what}' if what else ''}"
     if one.last_good is None:
         return line if run.outcome is RunOutcome.UNENDED and one.is_alive else f"{line}; none went well yet"
     is_it = one.last_good.id == run.id
-    return line if is_it else f"{line}; the last that went well: {_ago(one.last_good.begun.time, now)}"
+    return line if is_it else f"{line}; the last that went well: {format_ago(now - one.last_good.begun.time)}"
 
 
 def _what(one: LastRun) -> str:
@@ -64,10 +64,6 @@ def _what(one: LastRun) -> str:
             return "its Python packages could not be used"
         case RunOutcome.INTERRUPTED:
             return "interrupted"
-
-
-def _ago(time: float, now: float) -> str:
-    return f"{format_duration(max(0.0, now - time))} ago"
 
 
 def data(runs: Sequence[LastRun]) -> list[dict[str, object]]:

@@ -37,7 +37,7 @@ def briefly(verdict: Verdict, plot_bytes: int) -> str:
     match verdict.why.reason:
         case Reason.HAS_ROOM:
             return f"room for {plots(verdict.room_plots)}"
-        case Reason.FULL:
+        case Reason.FULL if not verdict.why.detail:
             left = format_bytes(max(0, verdict.room_bytes))
             return f"full: {left} are left for plots, and one takes {format_bytes(plot_bytes)}"
         case Reason.TOO_SMALL:

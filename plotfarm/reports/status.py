@@ -9,7 +9,7 @@ from typing import Any
 
 from plotfarm.base.state import Transfer, TransferOutcome
 from plotfarm.base.text import one_line
-from plotfarm.base.units import format_bytes, format_duration, format_speed
+from plotfarm.base.units import format_ago, format_bytes, format_duration, format_speed
 from plotfarm.drives.speed import Speed
 from plotfarm.plots.formats import named
 from plotfarm.plots.names import escaped
@@ -130,8 +130,8 @@ def _headline(status: Status) -> str:
         total = f", {format_bytes(speed)}/s together" if speed else ""
         return f"{status.host}: {count} plot{'s' if count > 1 else ''} on the way{total}"
     if status.last:
-        ago = format_duration(max(0.0, status.now - status.last[0].finished))
-        return f"{status.host}: no plot is on its way; the last one ended {ago} ago"
+        ago = format_ago(status.now - status.last[0].finished)
+        return f"{status.host}: no plot is on its way; the last one ended {ago}"
     return f"{status.host}: no plot is on its way, and none ever was"
 
 
@@ -192,8 +192,7 @@ def _less(terminal: Terminal, cells: int) -> int | None:
 
 def _past(transfer: Transfer, now: float, terminal: Terminal) -> list[str]:
     """Return a transfer that ended: the directory it went to, since its name is the plot's, and how it ended."""
-    ago = format_duration(max(0.0, now - transfer.finished))
-    start = f"  {ago:>9} ago  "
+    start = f"  {format_ago(now - transfer.finished):>13}  "
     mood = "critical" if transfer.outcome is TransferOutcome.FAILED else ""
     if not transfer.target:
         return _entry(start, transfer.plot, one_line(escaped(_ending(transfer))), [], mood, terminal)

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ from plotfarm.transfer.outcomes import Failure
 from plotfarm.transfer.samples import Sample, SampleDiffers, check_samples
 
 _NO_LINKS = (errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
+_PLOT_MODE = 0o644  # the harvester that reads the plot may run as another user
 _NO_RENAMES = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 
 
@@ -158,8 +159,8 @@ class Disk:
     def _create_part(self, effect: CreatePart) -> None:
         name = part_name(effect.plot, effect.arrival)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with calling(Call.CREATE):
-            self._part = os.open(name, flags, 0o644, dir_fd=self._directory)
+        with calling(Call.CREATE), _readable_for_all():
+            self._part = os.open(name, flags, _PLOT_MODE, dir_fd=self._directory)
         self._part_name = name
         if not lock_part(self._part):
             raise Stopped(Failure.PART_CHANGED, "somebody else has taken the part that was just made")
@@ -305,6 +306,19 @@ class Disk:
         if not os.path.samestat(status, held):
             raise Stopped(Failure.PART_CHANGED, f"{effect.plot} is another file than was stored")
         return StoredLook(size, mtime_ns)
+
+
+@contextlib.contextmanager
+def _readable_for_all() -> Iterator[None]:
+    """Create files without the umask of whatever started this process.
+
+    Not by a chmod afterwards: a default ACL of the directory goes on to count, and so does the mode of a whole mount.
+    """
+    before = os.umask(0)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def link_open_file(descriptor: int, name: str, directory: int) -> Naming:

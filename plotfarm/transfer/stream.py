@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from plotfarm.base.errors import NasUnavailable, PlotfarmError, TransferFailed
+from plotfarm.base.errors import NasRefuses, NasUnavailable, PlotfarmError, TransferFailed
 from plotfarm.plots.names import escaped
 from plotfarm.transfer.channel import Channel
 from plotfarm.transfer.effects import SourceError
@@ -112,6 +112,7 @@ class Unavailable:
     """The NAS cannot be reached, or does not answer as this suite does."""
 
     detail: str
+    is_refusal: bool = False  # it was reached, and what takes plots there ended in an error
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ class _Server(Observer):
             assert isinstance(request, _Deliver) and descriptor is not None
             return self._deliver(sender, request, descriptor)
         except NasUnavailable as error:
-            return Unavailable(str(error))
+            return Unavailable(str(error), isinstance(error, NasRefuses))
         except PlotfarmError as error:
             return SessionLost(str(error))
         except SourceError as error:

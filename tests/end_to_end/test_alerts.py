@@ -186,6 +186,20 @@ def test_a_server_that_is_silent_is_told_by_the_plotter_and_again_when_it_answer
     assert outbox_is_empty(told.plotter.state)
 
 
+def test_a_nas_that_ends_in_an_error_of_its_own_is_not_called_unreachable(told, server, shop):
+    locks = told.root / "no directory"
+    locks.touch()
+    shop.v1(told.plots)
+    told.nas.change({"paths.locks": locks})
+    assert told.plot_manager().returncode == 1
+    [subject] = subjects(server, 1)
+    assert subject.endswith("127.0.0.1 takes no plots")
+    assert "cannot be used" in server.received[0].part("plain")
+    told.nas.change({"paths.locks": told.nas.locks})
+    assert told.plot_manager().returncode == 0
+    assert subjects(server, 2)[1].endswith("127.0.0.1 takes plots again")
+
+
 def test_a_plot_that_can_never_be_sent_is_told_by_the_plotter(told, server, shop):
     damaged = shop.unfinished(told.plots)[0]
     for _ in range(2):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,16 @@ def test_a_new_part_is_locked_and_carries_its_facts(disk: Held) -> None:
     assert read_facts(disk.part) == FACTS
     with open(path, "rb") as other:
         assert is_locked(other.fileno())
+
+
+def test_a_new_part_can_be_read_by_a_harvester_of_another_user(plain: Held) -> None:
+    before = os.umask(0o077)
+    try:
+        path = create(plain)
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
 
 
 @pytest.mark.parametrize("what", ["file", "link"])

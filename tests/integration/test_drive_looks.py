@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from plotfarm.base.config.sections import Config, Drives, Paths, Receiving
+from plotfarm.base.meanwhile import Meanwhile
 from plotfarm.base.state import State
 from plotfarm.drives.inventory import Inventory
 from plotfarm.drives.model import MARKER, Drive, Reading
@@ -76,12 +77,13 @@ class Nas:
         *arguments: Any,
         leave_out: Collection[str] = (),
         only_names: Collection[str] = (),
+        meanwhile: Meanwhile | None = None,
     ) -> list[Reading]:
         """Ask the drives, and take down which."""
         asked = [drive for drive in drives if drive.identity not in leave_out]
         self.asked.append({drive.name for drive in asked if drive.identity not in only_names})
         self.named.append({drive.name for drive in asked if drive.identity in only_names})
-        return probe(drives, names, *arguments, leave_out=leave_out, only_names=only_names)
+        return probe(drives, names, *arguments, leave_out=leave_out, only_names=only_names, meanwhile=meanwhile)
 
     def look(self) -> None:
         """Be the minutely run."""

@@ -17,12 +17,13 @@ import pytest
 
 from plotfarm.base.locks import Lock
 from plotfarm.drives import asking
+from plotfarm.drives.choose import judge
 from plotfarm.drives.model import MARKER, NO_FILE, Drive, lock_name
 from plotfarm.drives.opening import is_still_mounted, open_mounted
 from plotfarm.drives.probe import probe
 from plotfarm.drives.reasons import Reason, Why
 from plotfarm.plots.parts import PartFacts, lock_part, part_name, write_facts
-from testbed.mounts import why_no_mounts
+from testbed.mounts import private_mounts, why_no_mounts
 
 # Holds a lock; with the word `until-wanted` only until somebody else opens it, and says what files that one has open.
 HOLDER = """
@@ -144,7 +145,23 @@ def test_a_symbolic_link_is_not_followed(drives, tmp_path):
     link = tmp_path / "link"
     link.symlink_to(drives[0].mountpoint)
     (reading,) = probe([Drive(str(link), "", "directory:link", 0, "", True)], [], 20, tmp_path / "locks")
-    assert reading.problem == Why(Reason.NOT_MOUNTED)
+    assert reading.problem is not None
+    assert reading.problem.reason is Reason.NO_MARKER
+    assert "symbolic link" in reading.problem.detail
+
+
+@pytest.mark.root
+def test_a_drive_without_inodes_is_full_whatever_is_free(drives, tmp_path):
+    place = Path(drives[0].mountpoint)
+    with private_mounts():
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=2", "none", str(place)], check=True)
+        (place / MARKER).touch()
+        readings = probe(drives, [], 20, tmp_path / "locks")
+    assert [reading.has_inodes for reading in readings] == [False, True, True]
+    verdict, other, _ = judge(readings, [], [], 10_000, 0)
+    assert (verdict.why.reason, verdict.room_plots, verdict.usable) == (Reason.FULL, 0, False)
+    assert "no inodes" in verdict.why.detail
+    assert other.usable
 
 
 def test_a_drive_that_does_not_answer_costs_the_deadline_and_no_other_drive(drives, tmp_path):

@@ -86,6 +86,29 @@ def test_what_waits_is_sent_once_by_each_way_and_a_second_run_sends_nothing(host
     assert results(host) == ["sent", "sent"]
 
 
+@pytest.mark.parametrize("is_state_usable", [True, False])
+def test_messages_go_out_where_there_can_be_no_lock_among_the_others(host, mail, is_state_usable):
+    host.put(message())
+    locks = host.base / "no directory"
+    locks.touch()
+    host.write(paths={"locks": locks})
+    if not is_state_usable:
+        (host.state / "outbox.lock").symlink_to(locks)
+    assert [result for *_, result in send(host)] == [Result.SENT]
+    assert send(host) == []
+    assert subjects(mail) == ["drive6 is hot"]
+
+
+def test_one_process_alone_sends_also_where_there_can_be_no_lock_among_the_others(host, mail):
+    host.put(message())
+    locks = host.base / "no directory"
+    locks.touch()
+    host.write(paths={"locks": locks})
+    with Lock(host.state / "outbox.lock"):
+        assert send(host) == []
+    assert [result for *_, result in send(host)] == [Result.SENT]
+
+
 def test_all_recipients_of_a_message_get_one_mail_together(host, mail):
     host.mails_go_to(mail, recipients=f"{FARMER}, {PARTNER}")
     both = [("email", FARMER), ("email", PARTNER)]

@@ -17,6 +17,7 @@ from plotfarm.transfer.effects import ReservedPlacement
 from plotfarm.transfer.messages import Offer
 from testbed.farm import Farm
 from testbed.mounts import private_mounts
+from testbed.plots import make_plot2
 from testbed.silent_drive import silent, why_no_silent_drives
 
 WAITED_FOR_ONCE = 1  # [drives] probe_seconds while the drive is asked for the first time
@@ -66,6 +67,23 @@ def offer_a_plot(farm: Farm, name: str) -> str:
     session.lock.release()
     assert isinstance(placement, ReservedPlacement)
     return placement.drive
+
+
+@pytest.mark.root
+def test_the_session_lives_while_a_drive_is_waited_for_longer_than_an_end_may_be_silent(tmp_path: Path) -> None:
+    if reason := why_no_silent_drives():
+        pytest.skip(reason)
+    silence = {"transfer.beat_seconds": 0.5, "transfer.silence_seconds": 3}
+    with private_mounts():
+        settings = {**silence, "drives.probe_seconds": 8}
+        with Farm(tmp_path / "farm", drives=2, nas_settings=settings, plotter_settings=silence) as farm:
+            farm.remember_small_plots()
+            plot = make_plot2(farm.plots / f"plot-k28-{'ab' * 32}.plot2", 20)
+            with silent(farm.drives[0]):
+                done = farm.plot_manager()
+                assert done.returncode == 0, done.stderr + farm.plotter.log_text()
+                assert (farm.drives[1] / plot.name).exists()
+                assert not plot.exists()
 
 
 @pytest.mark.root

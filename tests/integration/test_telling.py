@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +22,9 @@ from plotfarm.drives.model import MARKER
 from plotfarm.jobs import after_run
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.checks import check
+from plotfarm.notify.hourly import _name_of_host
 from plotfarm.notify.outbox import Outbox
+from testbed.mounts import private_mounts
 
 MINUTE = 60.0
 FULL_HOUR = 500_000 * 3600.0  # a Unix time
@@ -224,7 +228,8 @@ def without_state(host):
 def minutes_with_mail(host, mail, database):
     """The minutes of three hours in which a run that sees a drive missing sends a mail by itself."""
     minutes = []
-    for minute in [0, 1, 2, 30, 59, 60, 61, 119, 120, 121]:
+    memory_trouble.forget()
+    for minute in [17, 18, 19, 47, 60, 76, 77, 78, 120, 136, 137, 138]:
         before = len(mail.received)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(time, "time", lambda minute=minute: FULL_HOUR + minute * MINUTE + 7)
@@ -235,14 +240,41 @@ def minutes_with_mail(host, mail, database):
 
 def test_without_a_state_directory_alerts_go_directly_and_at_most_once_an_hour(host, mail):
     without_state(host)
-    assert minutes_with_mail(host, mail, None) == [0, 60, 120]
+    assert minutes_with_mail(host, mail, None) == [17, 77, 137]
     assert all("drive6 disappeared" in received.mail["Subject"] for received in mail.received)
 
 
 def test_the_same_with_a_database_that_can_be_read_but_not_written(host, mail, database):
     Teller(host.config, database)
     database.write("PRAGMA query_only = ON")
-    assert minutes_with_mail(host, mail, database) == [0, 60, 120]
+    assert minutes_with_mail(host, mail, database) == [17, 77, 137]
+
+
+@pytest.mark.root
+def test_without_memory_and_without_locks_alerts_go_once_an_hour_too(host, mail):
+    with private_mounts():
+        for place in (host.state, host.locks):
+            place.mkdir(exist_ok=True)
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "none", str(place)], check=True)
+        assert minutes_with_mail(host, mail, None) == [17, 77, 137]
+    shutil.rmtree(f"/dev/shm/plotfarm-{os.geteuid()}-{_name_of_host(host.config)}")
+
+
+def test_without_memory_each_alert_is_told_by_one_script_alone(host, mail):
+    without_state(host)
+    for drive in (6, 6, 7, 6, 7):
+        Teller(host.config, Database(host.state)).see([missing(drive)], Look.PRESENCE)
+    assert ["drive6" in one.mail["Subject"] for one in mail.received] == [True, False]
+
+
+def test_what_another_process_keeps_from_being_written_is_told_by_the_next_run(host, mail, database, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: FULL_HOUR + 90)
+    memory_trouble.forget()
+    memory_trouble.note(host.state / "state.sqlite", Trouble.LOCKED, "database is locked")
+    monkeypatch.setattr(Database, "carried_out", lambda *_: False)
+    Teller(host.config, database).see([missing(6)], Look.PRESENCE)
+    assert mail.received == []
+    memory_trouble.forget()
 
 
 def test_without_memory_no_other_process_is_waited_for(host, mail, monkeypatch):

@@ -27,6 +27,21 @@ def test_candidates_are_oldest_first_then_by_name(tmp_path: Path) -> None:
     assert listing.problems == []
 
 
+def test_of_a_file_with_several_names_one_is_a_candidate(tmp_path: Path) -> None:
+    """As a bind mount of a plot directory shows it, or a hard link."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for directory in (first, second):
+        directory.mkdir()
+    (first / "a.plot").write_bytes(b"12345")
+    (first / "c.plot").write_bytes(b"12345")
+    os.link(first / "a.plot", first / "b.plot")
+    os.link(first / "a.plot", second / "a.plot")
+    listing = find_plots([first, second])
+    assert sorted(candidate.path for candidate in listing.candidates) == [first / "a.plot", first / "c.plot"]
+    why = f"it is the same file as {first / 'a.plot'}"
+    assert listing.passed_over == [(str(first / "b.plot"), why), (str(second / "a.plot"), why)]
+
+
 def test_what_looks_like_a_plot_and_is_none_is_passed_over_with_its_reason(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.write_bytes(b"secret")

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from plotfarm.base.ssh import quote
-from plotfarm.base.units import format_bytes, format_duration, format_speed, parse_bytes
+from plotfarm.base.units import format_ago, format_bytes, format_duration, format_speed, parse_bytes
 
 
 @pytest.mark.parametrize(
@@ -53,6 +53,14 @@ def test_sizes_that_are_written(count: int, expected: str) -> None:
 )  # fmt: skip
 def test_durations(seconds: float, expected: str) -> None:
     assert format_duration(seconds) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(45, "45 s ago"), (-2, "0.0 s ago"), (-7200, "2 h ahead of this clock"), (12000, "3 h 20 min ago")],
+)
+def test_what_was_noted_before_the_clock_was_set_back_lies_ahead(seconds: float, expected: str) -> None:
+    assert format_ago(seconds) == expected
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])), min_size=1))
