@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from plotfarm.base.boot import boot_id
 from plotfarm.base.database import Database
 from plotfarm.drives.asking import part_of
 from plotfarm.drives.model import Drive, NoParts, Reading
-from plotfarm.drives.mount_identity import boot_id
 
 if TYPE_CHECKING:
     from plotfarm.drives.inventory import LastCount
