@@ -37,8 +37,8 @@ examples:
 
 lines for cron:
   *  *  * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/drive_manager.py
-  01 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/drive_manager.py -ud >/dev/null 2>&1
-  02 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/drive_manager.py -dr >/dev/null 2>&1
+  01 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/drive_manager.py -ud >/dev/null
+  02 00 * * * cd /root/plot_manager && /usr/bin/python3 /root/plot_manager/drive_manager.py -dr >/dev/null
 
 Every script of this host looks at when the others ran last by cron, and an alert tells of one that has stopped. If
 this one is not used here any more: intervals = drive_manager: 0 in [watch] of plot_manager_config.

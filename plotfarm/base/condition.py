@@ -14,6 +14,11 @@ class Severity(StrEnum):
     WARNING = "warning"
     CRITICAL = "critical"
 
+    @property
+    def rank(self) -> int:
+        """The higher, the more serious: 0 to 2. Kept in the outbox."""
+        return list(Severity).index(self)
+
 
 class Look(Enum):
     """What is looked at together, by one part of the program: only that raises its kinds, and resolves them."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from plotfarm.base.boot import boot_id
 from plotfarm.base.database import Database
 from plotfarm.base.locks import process_started
 
@@ -84,11 +85,7 @@ class ScriptHistory:
 
 def moment() -> Moment:
     """Return the present moment."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except (OSError, ValueError):
-        boot = ""
-    return Moment(time.time(), time.clock_gettime(time.CLOCK_MONOTONIC), boot)
+    return Moment(time.time(), time.clock_gettime(time.CLOCK_MONOTONIC), boot_id())
 
 
 def has_terminal() -> bool:

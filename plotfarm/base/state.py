@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from plotfarm.base.boot import boot_id
 from plotfarm.base.database import Database
 from plotfarm.base.text import as_stored, from_stored
 
@@ -298,8 +299,11 @@ class State:
 
         Counted on CLOCK_BOOTTIME, which never jumps; the wall clock and file times do.
         """
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        now, text = time.clock_gettime(time.CLOCK_BOOTTIME), repr(facts)
+        boot = boot_id()
+        if not boot:  # nothing tells this start of the host from another one
+            return 0.0
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        text = repr(facts)
         rows = self.database.rows(
             "SELECT since FROM observations WHERE path = ? AND facts = ? AND boot = ?", (path, text, boot)
         )

@@ -34,6 +34,17 @@ def log_path(settings: Chia) -> Path:
     return Path(os.path.expanduser(settings.home)) / "log" / "debug.log"
 
 
+def certificate_and_key(settings: Chia, service: str) -> tuple[Path, Path]:
+    """Return where Chia keeps the private certificate and the key of one of its services, such as `wallet`."""
+    directory = Path(settings.home).expanduser() / "config" / "ssl" / service
+    return directory / f"private_{service}.crt", directory / f"private_{service}.key"
+
+
+def authority_of(certificate: Path) -> Path:
+    """Return where the certificate of the authority lies that has signed a service's own, as Chia has it."""
+    return certificate.parent.parent / "ca" / "private_ca.crt"
+
+
 def plot_directories(settings: Chia) -> PlotDirectories | Unreadable:
     """Return where the harvester of this host looks for plots, from Chia's config/config.yaml."""
     path = Path(os.path.expanduser(settings.home)) / "config" / "config.yaml"

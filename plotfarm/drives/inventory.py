@@ -46,7 +46,8 @@ class Inventory:
         rows = self._database.rows(
             "SELECT path, signature, gone_through, facts, headers FROM counted_directories WHERE drive = ?", (number,)
         )
-        return [_directory(row) for row in rows]
+        found = [_directory(row) for row in rows]
+        return [directory for directory in found if directory is not None]
 
     def remember_directories(self, found: Sequence[tuple[str, CountedDirectory]]) -> None:
         """Take in directories that were gone through, each with the identity of its drive."""
@@ -153,21 +154,28 @@ def _row(directory: CountedDirectory) -> tuple[object, ...]:
     return path, directory.signature, directory.gone_through, json.dumps(facts), directory.headers
 
 
-def _directory(row: Sequence[Any]) -> CountedDirectory:
+def _directory(row: Sequence[Any]) -> CountedDirectory | None:
+    """Return what lay in a directory; None if it makes no sense here: it is gone through again then."""
     path, signature, gone_through, text, headers = row
-    facts = json.loads(text)
-    return CountedDirectory(
-        path=os.fsdecode(path),
-        signature=signature,
-        gone_through=gone_through,
-        tally=dict(facts["tally"]),
-        plot_bytes=facts["plot_bytes"],
-        by_name=facts["by_name"],
-        unread=facts["unread"],
-        below=tuple(facts["below"]),
-        headers=headers,
-    )
+    try:
+        facts = json.loads(text)
+        return CountedDirectory(
+            path=os.fsdecode(path),
+            signature=signature,
+            gone_through=gone_through,
+            tally=dict(facts["tally"]),
+            plot_bytes=facts["plot_bytes"],
+            by_name=facts["by_name"],
+            unread=facts["unread"],
+            below=tuple(facts["below"]),
+            headers=headers,
+        )
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _counts(text: str) -> dict[tuple[str, int], int] | None:
-    return {(kind, k): files for kind, k, files in json.loads(text)} if text else None
+    try:
+        return {(kind, k): files for kind, k, files in json.loads(text)} if text else None
+    except (ValueError, TypeError):  # it makes no sense here: the numbers beside it hold
+        return None

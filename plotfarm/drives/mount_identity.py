@@ -14,7 +14,6 @@ from enum import StrEnum
 from plotfarm.drives.model import Drive
 from plotfarm.drives.mount_table import read_mount_table, topmost
 
-_BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _FILE_SYSTEMS = "/sys/fs"
 _BLOCK_DEVICES = "/sys/dev/block"
 _SYSFS_NAMES = {"ext2": "ext4", "ext3": "ext4"}  # which driver mounts them
@@ -35,15 +34,6 @@ class MountKind(StrEnum):
     FILE_SYSTEM = "sysfs"  # the inode number of its directory in /sys/fs
     UNIQUE = "unique"  # the unique id of the mount, from Linux 6.8 on
     ID = "id"  # the id of the mount, which may be used again
-
-
-def boot_id() -> str:
-    """Return what names this start of the host; "" if the kernel does not say."""
-    try:
-        with open(_BOOT_ID) as file:
-            return file.read().strip()
-    except OSError:
-        return ""
 
 
 def mount_identity(drive: Drive) -> str:

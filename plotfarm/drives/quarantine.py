@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from plotfarm.base.boot import boot_id
 from plotfarm.base.database import Database
 from plotfarm.drives.model import Drive
-from plotfarm.drives.mount_identity import boot_id, is_mounted_anew, mount_identity
+from plotfarm.drives.mount_identity import is_mounted_anew, mount_identity
 
 _COLUMNS = "identity, drive_name, reason, call, errno, plot, since, mount, boot"
 

@@ -13,10 +13,10 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from plotfarm.base.boot import boot_id
 from plotfarm.base.database import Database
 from plotfarm.drives.asking import part_of
 from plotfarm.drives.model import Drive, NoParts, Reading
-from plotfarm.drives.mount_identity import boot_id
 
 if TYPE_CHECKING:
     from plotfarm.drives.inventory import LastCount
@@ -78,19 +78,19 @@ class LastReadings:
         known = {row[:3]: row[3:] for row in rows}
         for drive in drives:
             place = (os.fsencode(drive.identity), os.fsencode(drive.mountpoint), drive.device_number)
-            if place in known:
-                since, text = known[place]
-                found[drive.identity] = Remembered(_reading(drive, text), now - since)
+            if place not in known:
+                continue
+            since, text = known[place]
+            reading = _reading(drive, text)
+            if reading is not None:
+                found[drive.identity] = Remembered(reading, now - since)
         return found
 
     def last_known(self, drives: Collection[Drive]) -> dict[str, Reading]:
         """Return by identity what these drives answered last, whenever and wherever that was."""
         texts = dict(self._database.rows("SELECT identity, facts FROM drive_readings"))
-        return {
-            drive.identity: _reading(drive, texts[identity])
-            for drive in drives
-            if (identity := os.fsencode(drive.identity)) in texts
-        }
+        readings = {drive.identity: _reading(drive, texts.get(os.fsencode(drive.identity), "")) for drive in drives}
+        return {identity: reading for identity, reading in readings.items() if reading is not None}
 
 
 def as_last_known(readings: Sequence[Reading], left_alone: Collection[Drive], database: Database) -> list[Reading]:
@@ -125,8 +125,12 @@ def _facts(reading: Reading) -> str:
     return json.dumps(facts)
 
 
-def _reading(drive: Drive, text: str) -> Reading:
-    facts = json.loads(text)
-    parts = tuple(part_of(carried) for carried in facts.pop("parts"))
-    known = facts.pop("no_parts")
-    return Reading(drive, **facts, parts=parts, no_parts=NoParts(**known) if known else None)
+def _reading(drive: Drive, text: str) -> Reading | None:
+    """Return what a drive answered; None if it makes no sense here, as what another version has remembered."""
+    try:
+        facts = json.loads(text)
+        parts = tuple(part_of(carried) for carried in facts["parts"])
+        no_parts = NoParts(**facts["no_parts"]) if facts["no_parts"] else None
+        return Reading(drive, **{name: facts[name] for name in _KEPT}, parts=parts, no_parts=no_parts)
+    except (ValueError, TypeError, KeyError):
+        return None

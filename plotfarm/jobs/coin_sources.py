@@ -12,6 +12,7 @@ from plotfarm.chia.coin_book import CoinBook, in_xch
 from plotfarm.chia.farm_log import REMEDY, Unreadable, rotated
 from plotfarm.chia.log_form import form_of
 from plotfarm.chia.log_reader import Read
+from plotfarm.chia.settings import authority_of, certificate_and_key
 from plotfarm.jobs.telling import Teller
 
 if TYPE_CHECKING:
@@ -119,9 +120,9 @@ class _Confirmed:
 
 def _files(config: Config) -> tuple[Path, Path]:
     """Return the certificate and the key with which the wallet is asked."""
-    ssl = Path(config.chia.home).expanduser() / "config" / "ssl" / "wallet"
-    certificate = Path(config.coins.wallet_certificate or ssl / "private_wallet.crt").expanduser()
-    return certificate, Path(config.coins.wallet_key or ssl / "private_wallet.key").expanduser()
+    certificate, key = certificate_and_key(config.chia, "wallet")
+    certificate = Path(config.coins.wallet_certificate or certificate).expanduser()
+    return certificate, Path(config.coins.wallet_key or key).expanduser()
 
 
 def _address(config: Config) -> ServiceAddress:
@@ -134,8 +135,7 @@ def _address(config: Config) -> ServiceAddress:
 def _authority(config: Config) -> Path:
     """Return the certificate that says whether it is the wallet that answers; without it nobody is asked."""
     certificate, _ = _files(config)
-    beside = certificate.parent.parent / "ca" / "private_ca.crt"
-    return Path(config.coins.wallet_authority).expanduser() if config.coins.wallet_authority else beside
+    return Path(config.coins.wallet_authority or authority_of(certificate)).expanduser()
 
 
 def ask_wallet(config: Config, book: CoinBook, teller: Teller) -> WalletReading | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Chia
 from plotfarm.base.database import Database
 from plotfarm.chia.farm_book import FarmBook
 from plotfarm.chia.farm_log import Farmed, Unreadable, farmed
-from plotfarm.chia.settings import log_path
+from plotfarm.chia.settings import authority_of, certificate_and_key, log_path
 from plotfarm.jobs.telling import Teller
 
 _MOST_BYTES = 2 * 2**20  # a harvester writes every few seconds; further back, what is remembered is newer
@@ -58,20 +57,18 @@ def hear(settings: Chia, database: Database, in_log: Farmed | Unreadable | None)
 
 def ask_harvester(settings: Chia) -> Farmed | Unreadable | None:
     """Return what the harvester says; None if it is not to be asked, or this user cannot."""
-    ssl = Path(settings.home).expanduser() / "config" / "ssl"
-    certificate, key = (ssl / "harvester" / f"private_harvester.{kind}" for kind in ("crt", "key"))
+    certificate, key = certificate_and_key(settings, "harvester")
     if settings.harvester == "never" or not all(os.access(file, os.R_OK) for file in (certificate, key)):
         return None
     from plotfarm.chia.harvester import read_harvester  # slow to import, and seldom needed
     from plotfarm.chia.rpc import ServiceAddress
 
-    authority = ssl / "ca" / "private_ca.crt"
     address = ServiceAddress(
         "localhost",
         settings.harvester_port,
         certificate,
         key,
-        authority=authority,
+        authority=authority_of(certificate),
         timeout_seconds=_TIMEOUT_SECONDS,
     )
     return read_harvester(address)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.database import Database
 
-_SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 Key = tuple[AlertKind, str]  # kind, about
 _KINDS = {kind.value: kind for kind in AlertKind}
 
@@ -117,17 +116,13 @@ def _now(before: Standing | None, condition: Condition, now: float) -> tuple[Sta
     if before is None or told is None:
         is_due = now - since >= condition.patience_seconds
     else:
-        is_worse = _gravity(condition) > _gravity(before.condition)
+        is_worse = condition.severity.rank > before.condition.severity.rank
         is_due = is_worse or 0 < condition.repeat_seconds <= now - told
     return Standing(condition, since, now if is_due else told), is_due
 
 
 def _worst_of_each(conditions: Iterable[Condition]) -> dict[Key, Condition]:
     worst: dict[Key, Condition] = {}
-    for condition in sorted(conditions, key=_gravity):
+    for condition in sorted(conditions, key=lambda one: one.severity.rank):
         worst[condition.kind, condition.about] = condition
     return worst
-
-
-def _gravity(condition: Condition) -> int:
-    return _SEVERITIES.index(condition.severity)

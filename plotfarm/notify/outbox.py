@@ -20,7 +20,6 @@ _KEEP_SECONDS = 14 * 86400
 MOST_ENDED = 5000  # rows whose fate is known
 MOST_WAITING = 500  # rows for each recipient
 
-_GRAVITY = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
 _DUE = "ended IS NULL AND (next_try <= ? OR next_try > ?)"
 _TRIES_TO_NOTE = 3  # each of them waits a while for other processes
 
@@ -54,7 +53,8 @@ class Outbox:
         if not targets:
             return True
         texts = (message.subject, message.short, message.text, message.html)
-        gravity, database = _GRAVITY[message.severity], self._database
+        rank = message.severity.rank
+        database = self._database
         with database.transaction():
             stored = database.write(
                 "INSERT INTO messages (put, kind, severity, subject, short, text, html) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -63,7 +63,7 @@ class Outbox:
             ids = database.rows("SELECT last_insert_rowid()")
             stored = stored and database.write_many(
                 "INSERT INTO outbox (message, channel, recipient, gravity, next_try) VALUES (?, ?, ?, ?, ?)",
-                [(ids[0][0], channel, recipient, gravity, now) for channel, recipient in dict.fromkeys(targets)],
+                [(ids[0][0], channel, recipient, rank, now) for channel, recipient in dict.fromkeys(targets)],
             )
             for channel, recipient in targets if stored else ():
                 self._crowd_out(channel, recipient)

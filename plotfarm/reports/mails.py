@@ -21,7 +21,6 @@ from plotfarm.reports.compose import compose
 from plotfarm.reports.facts import DriveFacts, FarmFacts, ReceivedPlot
 from plotfarm.reports.listing import Said, grouped
 
-_SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
 _MOST_DRIVES = 100  # in a mail: Gmail hides what comes after 102 kB of HTML
 _MOST_ITEMS = 40
 _MOST_NAMES = 16  # in a short text
@@ -101,7 +100,7 @@ def alert(server: str, raised: Sequence[Condition], cleared: Sequence[Condition]
 
     `now`: Unix time; None is the present.
     """
-    severity = max((one.severity for one in raised), key=_SEVERITIES.index, default=Severity.INFO)
+    severity = max((one.severity for one in raised), key=lambda severity: severity.rank, default=Severity.INFO)
     groups = [*_by_kind(raised, over=False), *_by_kind(cleared, over=True)]
     headline = "; ".join(group.headline for group in groups)
     advice = [group.advice for group in groups if group.advice]

@@ -8,12 +8,10 @@ from plotfarm.base.condition import AlertKind, Condition, Severity
 from plotfarm.base.text import one_line
 from plotfarm.notify.message import Message
 
-_SEVERITIES = (Severity.INFO, Severity.WARNING, Severity.CRITICAL)
-
 
 def alert(server: str, raised: Sequence[Condition], cleared: Sequence[Condition]) -> Message:
     """Return the message about conditions that begin and that are over."""
-    severity = max((one.severity for one in raised), key=_SEVERITIES.index, default=Severity.INFO)
+    severity = max((one.severity for one in raised), key=lambda severity: severity.rank, default=Severity.INFO)
     sentences = [sentence(one) for one in raised] + [sentence(one, over=True) for one in cleared]
     headline = sentences[0] if len(sentences) == 1 else f"{len(sentences)} alerts"
     short = f"{one_line(server)}: {headline}"

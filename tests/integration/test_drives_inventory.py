@@ -461,6 +461,22 @@ def test_what_is_known_of_a_drive_whose_name_is_no_text_is_remembered(tmp_path):
     assert farm.read_errors() == {}
 
 
+@pytest.mark.parametrize("text", ["", "null", "{}", "[1]", '{"parts": [{}], "no_parts": {"other": 1}, "tally": 7}'])
+def test_what_another_version_has_remembered_is_asked_for_again(farm, text):
+    put(farm.places[0] / "plot-k32-a.plot")
+    before = farm.count()
+    identity = farm.drives[0].identity
+    database = Database(farm.base / "state")
+    readings = LastReadings(database)
+    readings.remember(before, 5.0)
+    for table, column in (("drive_readings", "facts"), ("counted_directories", "facts"), ("counted_drives", "counts")):
+        database.write(f"UPDATE {table} SET {column} = ?", (text,))
+    assert (readings.of(farm.drives), readings.last_known(farm.drives)) == ({}, {})
+    assert Inventory(database).last_counts()[identity].plots == 1
+    database.close()
+    assert list(map(plots_on, farm.count())) == list(map(plots_on, before))
+
+
 def test_what_is_remembered_is_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(inventory, "_MOST_DRIVES", 3)
     monkeypatch.setattr(inventory, "_MOST_HEADER_BYTES", 24)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from plotfarm.base.boot import boot_id
 from plotfarm.base.config.loader import load
 from plotfarm.base.database import Database
 from plotfarm.base.disk_error import Call
@@ -21,7 +22,7 @@ from plotfarm.base.state import State, Transfer, TransferOutcome
 from plotfarm.drives import mount_identity as identities
 from plotfarm.drives import quarantine as quarantine_module
 from plotfarm.drives.model import MARKER, Drive
-from plotfarm.drives.mount_identity import boot_id, is_mounted_anew, mount_identity
+from plotfarm.drives.mount_identity import is_mounted_anew, mount_identity
 from plotfarm.drives.mounts import survey
 from plotfarm.drives.quarantine import Quarantine, QuarantineReason
 from plotfarm.jobs.offline import bring_online, take_offline
