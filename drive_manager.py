@@ -32,7 +32,7 @@ examples:
   ./drive_manager.py -ct --wide           all columns, whatever the width of the terminal
   ./drive_manager.py -off drive6          no more plots to drive6 (also: a mountpoint, device or serial number)
   ./drive_manager.py --status --watch     what is arriving just now, and how fast
-  ./drive_manager.py --explain            why each drive is taken or passed over; changes nothing
+  ./drive_manager.py --explain            why each drive is chosen or skipped; changes nothing
   ./drive_manager.py --test_notifications
 
 lines for cron:
@@ -90,7 +90,7 @@ def new_parser() -> tuple[argparse.ArgumentParser, argparse.Action]:
     add("-off", "--offline_hdd", metavar="DRIVE", help="send no more plots to a drive, for example drive6")
     online = add("-on", "--online_hdd", metavar="DRIVE", help=argparse.SUPPRESS)
     add("--status", action="store_true", help="show what is arriving just now, what came last, and how fast")
-    add("--explain", action="store_true", help="say for each drive why it is taken or passed over")
+    add("--explain", action="store_true", help="say for each drive why it is chosen or skipped")
     add("--test_notifications", action="store_true", help="send a test by each way that is set up")
     return parser, online
 

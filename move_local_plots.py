@@ -13,7 +13,7 @@ from plotfarm.reports.arguments import Parser  # noqa: E402
 
 _DESCRIPTION = """\
 Moves every finished plot in [local_plots] plot_directories to the plot drives of this NAS, several at once, each to
-a drive of its own: digested while it is copied, published under its name only when it is whole and on the drive.
+a drive of its own: hashed while it is copied, published under its name only when it is whole and on the drive.
 Only then the source is removed. On the same file system a plot only gets another name. If plots are being moved
 already, nothing happens."""
 

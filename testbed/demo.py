@@ -101,12 +101,14 @@ class Demo(Stage):
         self.act("The NAS chooses a drive: drive_manager.py, which cron starts every minute")
         self.farm.remember_small_plots()
         self.farm.give_smart()
-        self.farm.nas.change({
-            "notifications.alerting": True, "notifications.email": True, "notifications.new_plot_drive": True,
-            "email.host": self.mail_server.address, "email.port": self.mail_server.port, "email.security": "none",
-            "email.sender": "nas@example.org", "email.recipients": "farmer@example.org",
-            "system_settings.server_name": "demo-nas", "local_plots.plot_directories": self.made_on_nas,
-        })  # fmt: skip
+        self.farm.nas.change(
+            {
+                **self.mail_server.settings,
+                "notifications.new_plot_drive": True,
+                "system_settings.server_name": "demo-nas",
+                "local_plots.plot_directories": self.made_on_nas,
+            }
+        )
         (self.farm.drives[0] / MARKER).unlink()
         self.say(f"(Somebody pulled out {self.farm.drives[0].name}: it is declared, but not there.)", "dim")
         self.command("drive_manager.py")

@@ -68,6 +68,19 @@ class MailServer(Service):
     address: str = "127.0.0.1"
     port: int = 0
 
+    @property
+    def settings(self) -> dict[str, object]:
+        """What a farm's configuration says, `section.key` -> value, whose owner gets mails here."""
+        return {
+            "notifications.alerting": True,
+            "notifications.email": True,
+            "email.host": self.address,
+            "email.port": self.port,
+            "email.security": "none",
+            "email.sender": "farm@example.org",
+            "email.recipients": "farmer@example.org",
+        }
+
     def start(self) -> None:
         """Listen, from now on."""
         self._loop = asyncio.new_event_loop()

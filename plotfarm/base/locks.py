@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import socket
+import stat
 import time
 from pathlib import Path
 from types import TracebackType
@@ -103,9 +104,13 @@ class Lock:
             self._why_unwritable = error
         # What lies on a disk that became read-only can be held all the same.
         try:
-            return os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             raise LockUnusable(self.path, self._why_unwritable) from None
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
+            raise LockUnusable(self.path, self._why_unwritable)
+        return descriptor
 
     def _take(self, descriptor: int, wait: bool, limit_seconds: float | None) -> None:
         try:
@@ -229,10 +234,10 @@ def process_started(pid: int) -> int | None:
     With the pid it names a process for ever, since pids are used again. Source: proc(5), field 22 of stat.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_bytes()  # a program's name may be no text
+        told = Path(f"/proc/{pid}/stat").read_bytes()  # a program's name may be no text
     except OSError:
         return None
-    fields = stat.rpartition(b")")[2].split()
+    fields = told.rpartition(b")")[2].split()
     return None if fields[0] in (b"Z", b"X") else int(fields[19])
 
 

@@ -19,12 +19,11 @@ _MAY_RUN_LONG = ("plot_manager", "move_local_plots")
 
 
 @dataclass(frozen=True)
-class Silence:
+class MissedScript:
     """A script that has not ended a run for longer than it should."""
 
     script: str
     interval_seconds: float
-    silent_seconds: float  # while this host was running
     last: Run  # the newest run, whatever became of it
     last_good: Run | None
 
@@ -55,7 +54,7 @@ def intervals(histories: Iterable[ScriptHistory], configured: Mapping[str, float
     return found
 
 
-def silent(histories: Iterable[ScriptHistory], watched: Mapping[str, float], now: Moment) -> list[Silence]:
+def silent(histories: Iterable[ScriptHistory], watched: Mapping[str, float], now: Moment) -> list[MissedScript]:
     """Return the scripts whose last run ended more than INTERVALS - 1 intervals ago.
 
     Whoever tells of them waits for one more: after a boot, or a time in which nothing could start, each has its turn.
@@ -65,9 +64,8 @@ def silent(histories: Iterable[ScriptHistory], watched: Mapping[str, float], now
         interval = watched.get(history.script)
         if interval is None or _is_at_it(history, now):
             continue
-        seconds = _silent_seconds(history, now)
-        if seconds > (INTERVALS - 1) * interval:
-            found.append(Silence(history.script, interval, seconds, history.last, history.last_good))
+        if _silent_seconds(history, now) > (INTERVALS - 1) * interval:
+            found.append(MissedScript(history.script, interval, history.last, history.last_good))
     return found
 
 

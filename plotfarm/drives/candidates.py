@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-import psutil
-
 from plotfarm.base.config.sections import Drives
-from plotfarm.drives.mount_table import Mount, covering, read_mount_table, topmost
-from plotfarm.drives.mounts import CHECKOUT, device_names, real_device
+from plotfarm.drives.mount_table import Mount, read_mount_table, topmost
+from plotfarm.drives.mounts import device_names, partitions, real_device, system_disks
 from plotfarm.drives.patterns import matches_any
+from plotfarm.drives.reasons import Reason
 
 
 class Unmet(StrEnum):
@@ -25,7 +24,7 @@ class Unmet(StrEnum):
 
 
 @dataclass(frozen=True)
-class Candidate:
+class MountedFileSystem:
     """A mounted file system. `unmet` None: it is a plot drive, or another mount of one."""
 
     mountpoint: str
@@ -35,43 +34,39 @@ class Candidate:
     patterns: tuple[str, ...] = ()  # those that it does not fit
 
 
-def candidates(settings: Drives) -> list[Candidate]:
+def candidates(settings: Drives) -> list[MountedFileSystem]:
     """Return what is mounted on this host, in the order of the mount table; none of it is touched."""
     table = read_mount_table()
-    disks = {(disk.mountpoint, disk.fstype) for disk in psutil.disk_partitions(all=False)}
-    names = device_names()
-    systems = {}
-    for path, unmet in ((str(CHECKOUT), Unmet.PROGRAM_DISK), ("/", Unmet.SYSTEM_DISK)):
-        mount = covering(path, table)
-        if mount is not None:
-            systems[mount.device_number] = unmet
-    return [_judged(mount, settings, disks, systems, names) for mount in topmost(table).values()]
+    host = _Host({mount.mount_id for mount in partitions(table)}, system_disks(table), device_names())
+    found = []
+    for mount in topmost(table).values():
+        unmet, patterns = _unmet(mount, settings, host)
+        found.append(MountedFileSystem(mount.mountpoint, mount.source, mount.file_system, unmet, tuple(patterns)))
+    return found
 
 
-def _judged(
-    mount: Mount,
-    settings: Drives,
-    disks: set[tuple[str, str]],
-    systems: Mapping[int, Unmet],
-    names: Mapping[str, Sequence[str]],
-) -> Candidate:
-    unmet, patterns = _unmet(mount, settings, disks, systems, names)
-    return Candidate(mount.mountpoint, mount.source, mount.file_system, unmet, tuple(patterns))
+@dataclass(frozen=True)
+class _Host:
+    """What has to be known of a host to judge its mounts, as drives.mounts reads it."""
+
+    disks: Collection[int]  # ids of the mounts that are on a disk
+    system_disks: Mapping[int, Reason]  # device number -> reason
+    names: Mapping[str, Sequence[str]]  # device -> its names under /dev/disk
 
 
-def _unmet(
-    mount: Mount,
-    settings: Drives,
-    disks: set[tuple[str, str]],
-    systems: Mapping[int, Unmet],
-    names: Mapping[str, Sequence[str]],
-) -> tuple[Unmet | None, Sequence[str]]:
+def _unmet(mount: Mount, settings: Drives, host: _Host) -> tuple[Unmet | None, Sequence[str]]:
     """Return the first condition that is not met, and the patterns that say it."""
-    if (mount.mountpoint, mount.file_system) not in disks:
+    if mount.mount_id not in host.disks:
         return Unmet.NO_DISK, ()
     if not matches_any(settings.mounts, [mount.mountpoint]):
         return Unmet.MOUNTS, settings.mounts
     device = real_device(mount.source)
-    if not matches_any(settings.devices, [mount.source, device, *names.get(device, ())]):
+    if not matches_any(settings.devices, [mount.source, device, *host.names.get(device, ())]):
         return Unmet.DEVICES, settings.devices
-    return systems.get(mount.device_number), ()
+    match host.system_disks.get(mount.device_number):
+        case Reason.SYSTEM_DISK:
+            return Unmet.SYSTEM_DISK, ()
+        case Reason.PROGRAM_DISK:
+            return Unmet.PROGRAM_DISK, ()
+        case _:
+            return None, ()

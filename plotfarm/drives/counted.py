@@ -19,7 +19,7 @@ _SAID_BYTES = 4
 class Headers:
     """What the headers of many files said: the number of a file -> what it said, in 12 bytes a file.
 
-    A number has 64 bits and a sign, what a header said has 32 bits without one (drives.counting).
+    A number has 64 bits and a sign, what a header said has 32 bits without one (drives.below, drives.said).
     """
 
     def __init__(self, packed: bytes = b"") -> None:
@@ -62,7 +62,7 @@ class CountedDirectory:
     path: str  # below the mountpoint; "" is the drive's own
     signature: str  # what the directory itself looked like then; "": it is to be gone through again in any case
     gone_through: float  # Unix time
-    tally: Mapping[int, int]  # what a header said, completed by the name (drives.counting) -> files
+    tally: Mapping[int, int]  # what a header said, completed by the name (drives.said) -> files
     plot_bytes: int  # of all plot files, without testing plots
     by_name: int  # files whose header says nothing: it is not read yet, or cannot be
     unread: int  # those of them that are not read yet

@@ -57,8 +57,8 @@ def survey(
     """
     table = read_mount_table()
     names = device_names()
-    mounts = [mount for mount in _partitions(table) if _is_wanted(mount, settings, names)]
-    drives, passed_over = sort_out(mounts, _system_disks(table), names)
+    mounts = [mount for mount in partitions(table) if _is_wanted(mount, settings, names)]
+    drives, passed_over = sort_out(mounts, system_disks(table), names)
     drives += [_directory(path, table) for path in settings.directories]
     listed = _listed_in_fstab()
     read_only = {drive.mountpoint for drive in listed if drive.is_meant_read_only}
@@ -137,11 +137,11 @@ def not_mounted(here: Iterable[Drive], expected: Iterable[Drive]) -> list[Verdic
     return missing
 
 
-def _partitions(table: Sequence[Mount]) -> list[Mount]:
+def partitions(table: Sequence[Mount]) -> list[Mount]:
     """Return the mounts that psutil takes for disks, without those that another mount hides."""
     seen = topmost(table)
-    partitions = {(partition.mountpoint, partition.fstype) for partition in psutil.disk_partitions(all=False)}
-    return [mount for place, mount in seen.items() if (place, mount.file_system) in partitions]
+    disks = {(partition.mountpoint, partition.fstype) for partition in psutil.disk_partitions(all=False)}
+    return [mount for place, mount in seen.items() if (place, mount.file_system) in disks]
 
 
 def _is_wanted(mount: Mount, settings: Drives, names: Mapping[str, Sequence[str]]) -> bool:
@@ -195,7 +195,8 @@ def _directory(path: Path, table: Sequence[Mount]) -> Drive:
     return Drive(place, device, f"directory:{place}", number, kind, directory_mode=True)
 
 
-def _system_disks(table: Sequence[Mount]) -> dict[int, Reason]:
+def system_disks(table: Sequence[Mount]) -> dict[int, Reason]:
+    """Return the device numbers of what this host runs from, each with why no plots go there."""
     reasons = {str(CHECKOUT): Reason.PROGRAM_DISK, "/": Reason.SYSTEM_DISK}
     covers = {covering(path, table): reason for path, reason in reasons.items()}
     return {mount.device_number: reason for mount, reason in covers.items() if mount is not None}

@@ -76,7 +76,7 @@ def _say_outcome(choice: Choice, is_new: bool, alerts: int) -> None:
 
 
 def explain(config: Config, as_json: bool = False, wide: bool = False) -> int:
-    """Print for each drive why it would be taken or passed over; nothing is changed."""
+    """Print for each drive why it would be chosen or skipped; nothing is changed."""
     from plotfarm.drives.candidates import candidates  # cron needs none of these, every minute
     from plotfarm.jobs.host_limits import read_limits
     from plotfarm.reports import explain as words

@@ -6,8 +6,9 @@ from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
 from plotfarm.drives.choose import Choice
-from plotfarm.drives.conditions import quarantine_conditions
+from plotfarm.drives.conditions import Facts, quarantine_conditions
 from plotfarm.drives.inventory import Inventory
+from plotfarm.drives.model import Drive
 from plotfarm.drives.offlined import read_offlined
 from plotfarm.drives.presence import drives_in_order, presence_conditions
 from plotfarm.drives.smart.records import HealthRecords
@@ -16,6 +17,7 @@ from plotfarm.jobs.stale_parts import complete_parts_left
 from plotfarm.jobs.stock import Stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.checks import Check, check
+from plotfarm.plots.parts import FoundPart
 from plotfarm.reports import reasons
 
 
@@ -59,15 +61,14 @@ def _lost_data(state: State, stock: Stock) -> list[Condition]:
 
 def _complete_parts(config: Config, state: State, stock: Stock) -> list[Condition]:
     """Return the complete parts that nobody publishes: each takes the room of a plot, and never goes by its age."""
-    return [
-        Condition(
-            AlertKind.PART_LEFT,
-            f"{drive.identity}/{part.name}",
-            Severity.WARNING,
-            {"path": f"{drive.mountpoint}/{part.name}", "plot": part.plot, "bytes": part.size},
-        )
-        for drive, part in complete_parts_left(list(stock.readings.values()), config, state)
-    ]
+    left = complete_parts_left(list(stock.readings.values()), config, state)
+    return [part_left(drive, part) for drive, part in left]
+
+
+def part_left(drive: Drive, part: FoundPart) -> Condition:
+    """Return the alert that a complete part lies on a drive and its plot is not stored here."""
+    facts: Facts = {"path": f"{drive.mountpoint}/{part.name}", "plot": part.plot, "bytes": part.size}
+    return Condition(AlertKind.PART_LEFT, f"{drive.identity}/{part.name}", Severity.WARNING, facts)
 
 
 def _no_drive(choice: Choice) -> Check:

@@ -15,7 +15,7 @@ from plotfarm.jobs.telling import Teller
 from plotfarm.plots.names import escaped, refuse_name
 from plotfarm.plots.plotfile import Candidate, Listing, PlotFile, find_plots, judge_whole, look
 from plotfarm.plots.removable import why_not_removable
-from plotfarm.reports.dry_run import NotTaken
+from plotfarm.reports.dry_run import StayingPlot
 from plotfarm.reports.progress import Screen
 from plotfarm.reports.transfer_words import removal_text
 from plotfarm.transfer.outcomes import Delivered, Removal
@@ -37,7 +37,7 @@ class FinishedPlots:
         self.trouble = Trouble()
         self.waiting = 0  # plots that are not finished
         self.failed = 0
-        self.not_taken: list[NotTaken] = []  # in this run, and why
+        self.not_taken: list[StayingPlot] = []  # in this run, and why
         self.failures: list[str] = []
         self.rooms: dict[Path, Room] = {}  # what is free in each directory
 
@@ -101,7 +101,7 @@ class FinishedPlots:
 
     def _leave(self, shown: str, why: str) -> None:
         """Say of a plot that it does not travel in this run."""
-        self.not_taken.append(NotTaken(shown, why))
+        self.not_taken.append(StayingPlot(shown, why))
         self._screen.say(f"not sent     {shown}: {why}")
 
     def settle_removal(self, plot: PlotFile, delivered: Delivered) -> None:
@@ -140,7 +140,7 @@ class FinishedPlots:
     def _report_oddities(self, listing: Listing) -> None:
         for shown, reason in listing.passed_over:
             _LOG.warning("Passed over: %s: %s", shown, reason)
-            self.not_taken.append(NotTaken(shown, reason))
+            self.not_taken.append(StayingPlot(shown, reason))
             self._screen.say(f"passed over  {shown}: {reason}")
         for plot in listing.misnamed:
             why = f"{escaped(plot.name)} is not touched: {refuse_name(plot.name)}"

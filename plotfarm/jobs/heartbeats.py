@@ -27,7 +27,7 @@ _LONGEST_TIMEOUT_SECONDS = 10.0
 _NICENESS = 10
 
 
-class Heartbeat:
+class RunHeartbeat:
     """The process that tells of one run."""
 
     def __init__(self, run: Run, url: str, config: Config) -> None:
@@ -64,13 +64,13 @@ class Heartbeat:
             self._pipe.flush()
 
 
-def heartbeat_of(run: Run, config: Config) -> Heartbeat | None:
+def heartbeat_of(run: Run, config: Config) -> RunHeartbeat | None:
     """Begin the heartbeat of a run; None if its script has none, or nothing can send it."""
     url = _url(run.script, config)
     if not url:
         return None
     try:
-        return Heartbeat(run, url, config)
+        return RunHeartbeat(run, url, config)
     except OSError as error:
         _LOG.error("No heartbeat of this run can be sent: %s", error.strerror)
         return None

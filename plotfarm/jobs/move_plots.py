@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 
 from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
@@ -15,17 +14,18 @@ from plotfarm.base.state import State
 from plotfarm.drives.model import Drive
 from plotfarm.drives.mounts import find_drives
 from plotfarm.drives.offlined import is_offlined, read_offlined
+from plotfarm.jobs.dry_runs import document, say_busy
 from plotfarm.jobs.finished_plots import FinishedPlots
 from plotfarm.jobs.restored_times import restore_times
 from plotfarm.jobs.sending_trouble import tell_of_trouble
-from plotfarm.jobs.server import sender
 from plotfarm.jobs.telling import Teller
 from plotfarm.reports import dry_run as words
-from plotfarm.reports.envelope import Report, Role, enveloped
+from plotfarm.reports.envelope import Role
 from plotfarm.reports.progress import Screen
 from plotfarm.reports.terminal import say
 
 _LOG = logging.getLogger(__name__)
+_BUSY = "Plots are being moved already: nothing to do."
 
 
 def run(config: Config, *, dry_run: bool, as_json: bool = False) -> int:
@@ -33,7 +33,7 @@ def run(config: Config, *, dry_run: bool, as_json: bool = False) -> int:
     lock = sole_run(config.paths.locks / "move_local_plots.lock")
     if lock is None:
         _LOG.info("Checkfile Exists, We are currently Running a Transfer, Exiting")
-        return _busy(config, dry_run, as_json)
+        return say_busy(_BUSY, config, Role.NAS, dry_run=dry_run, as_json=as_json)
     with lock:
         run_as_batch(io_priority=config.local_plots.io_priority)
         state = State(config.paths.state)
@@ -42,23 +42,6 @@ def run(config: Config, *, dry_run: bool, as_json: bool = False) -> int:
             return _dry_run(config, lock, state, as_json) if dry_run else _move(config, lock, state)
         finally:
             state.close()
-
-
-def _busy(config: Config, dry_run: bool, as_json: bool) -> int:
-    """Say that another run is at it: to a person who looks, and whoever has asked for a report."""
-    screen = Screen(is_silent=as_json)
-    message = "Plots are being moved already: nothing to do."
-    if dry_run:
-        screen.result(message)
-    else:
-        screen.say(message)
-    if as_json:
-        say(_document(config, words.data([], [], [], is_busy=True)))
-    return 0
-
-
-def _document(config: Config, data: dict[str, object]) -> str:
-    return enveloped(Report.DRY_RUN, sender(config, Role.NAS), data, time.time())
 
 
 def _move(config: Config, lock: Lock, state: State) -> int:
@@ -90,7 +73,7 @@ def _dry_run(config: Config, lock: Lock, state: State, as_json: bool) -> int:
     if not run.planned and not plots.failed:
         screen.result(words.nothing("moved", plots.waiting))
     if as_json:
-        say(_document(config, words.data(run.planned, plots.not_taken, plots.failures)))
+        say(document(config, Role.NAS, words.data(run.planned, plots.not_taken, plots.failures)))
     return 1 if plots.failed else 0
 
 

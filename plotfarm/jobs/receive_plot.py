@@ -6,7 +6,6 @@ the verb comes in SSH_ORIGINAL_COMMAND, and everything but these verbs is refuse
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import os
@@ -23,6 +22,8 @@ from plotfarm.drives.reservations import Reservations
 from plotfarm.drives.sessions import Session, Sessions
 from plotfarm.jobs import entry
 from plotfarm.plots.names import escaped
+from plotfarm.reports.arguments import Parser
+from plotfarm.reports.terminal import complain
 
 if TYPE_CHECKING:
     from plotfarm.transfer.channel import Channel
@@ -32,7 +33,7 @@ VERBS = ("receive", "kill_nc")
 
 def main(argv: Sequence[str], environment: dict[str, str]) -> int:
     """Do what the verb says; the exit status is 2 for anything that is no verb of this suite."""
-    parser = argparse.ArgumentParser(prog="receive_plot.sh", description=__doc__)
+    parser = Parser("receive_plot.sh", str(__doc__))
     parser.add_argument("--config", metavar="FILE", help="the configuration to use")
     parser.add_argument("--plotter", metavar="NAME", help="who this key belongs to, for the records and the quota")
     parser.add_argument("verb", nargs="?", choices=VERBS)
@@ -40,10 +41,9 @@ def main(argv: Sequence[str], environment: dict[str, str]) -> int:
     asked = environment.get("SSH_ORIGINAL_COMMAND")
     verb = arguments.verb if asked is None or arguments.verb else asked_verb(asked)
     if verb is None:
-        print(  # noqa: T201
+        complain(
             f"receive_plot.sh: refused: this key may only be used for {' and '.join(VERBS)}, "
-            f"not for {escaped(asked or '')!r}",
-            file=sys.stderr,
+            f"not for {escaped(asked or '')!r}"
         )
         return 2
     if verb == "kill_nc":

@@ -10,7 +10,7 @@ from plotfarm.base.config.sections import Config
 from plotfarm.base.database import Database
 from plotfarm.base.runs import RunBook, RunOutcome
 from plotfarm.jobs import run_records
-from plotfarm.jobs.heartbeats import Heartbeat, heartbeat_of
+from plotfarm.jobs.heartbeats import RunHeartbeat, heartbeat_of
 
 _LOG = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ class Recording:
         self.memory: Database | None = None  # the state database; None: not open yet
         self._config = config
         self._run = run_records.begin(script, unattended=unattended)
-        self._heartbeat: Heartbeat | None = None
+        self._heartbeat: RunHeartbeat | None = None
         if not unattended:  # somebody looks, and one write at its end will do
             return
         self._heartbeat = heartbeat_of(self._run, config)

@@ -13,13 +13,13 @@ from plotfarm.base.config.sections import Config, Watch
 from plotfarm.base.database import Database
 from plotfarm.base.lock_waits import LockTimeout
 from plotfarm.base.memory_trouble import NewerMemoryError
-from plotfarm.base.run_watch import INTERVALS, Silence, intervals, silent
+from plotfarm.base.run_watch import INTERVALS, MissedScript, intervals, silent
 from plotfarm.base.runs import Run, RunBook, RunOutcome, ScriptHistory, moment, new_run
 from plotfarm.notify.checks import Check, check
 from plotfarm.reports.last_runs import LastRun, last_runs
 
 _LONGEST_MODE = 40
-_SAYS_HOW = ("--config", "--json", "--html", "--watch")  # options that ask for nothing else
+_SAYS_HOW = ("--config", "--json", "--html", "--watch", "--wide")  # options that ask for nothing else
 
 
 def open_memory(config: Config) -> Database:
@@ -80,7 +80,7 @@ def _watched(histories: Sequence[ScriptHistory], watch: Watch) -> dict[str, floa
     return intervals(histories, parse_intervals(watch.intervals))
 
 
-def silence_condition(missed: Silence) -> Condition:
+def silence_condition(missed: MissedScript) -> Condition:
     """Return the alert that a script has stopped."""
     last = missed.last
     facts: dict[str, str | int | float | None] = {

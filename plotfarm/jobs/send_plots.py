@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 from plotfarm.base.condition import Look
 from plotfarm.base.config.sections import Config
@@ -12,18 +11,19 @@ from plotfarm.base.locks import Lock, sole_run
 from plotfarm.base.processes import run_as_batch
 from plotfarm.base.ssh import remove_leftovers
 from plotfarm.base.state import State
+from plotfarm.jobs.dry_runs import document, say_busy
 from plotfarm.jobs.finished_plots import FinishedPlots
 from plotfarm.jobs.restored_times import restore_times
 from plotfarm.jobs.sending_trouble import mismatch_conditions, tell_of_trouble
-from plotfarm.jobs.server import sender
 from plotfarm.jobs.telling import Teller
 from plotfarm.reports import dry_run as words
-from plotfarm.reports.dry_run import Answer
-from plotfarm.reports.envelope import Report, Role, enveloped
+from plotfarm.reports.dry_run import NasAnswer
+from plotfarm.reports.envelope import Role
 from plotfarm.reports.progress import Screen
 from plotfarm.reports.terminal import say
 
 _LOG = logging.getLogger(__name__)
+_BUSY = "A transfer is already running: nothing to do."
 
 
 def run(config: Config, *, dry_run: bool, as_json: bool = False) -> int:
@@ -32,7 +32,7 @@ def run(config: Config, *, dry_run: bool, as_json: bool = False) -> int:
     lock = sole_run(config.paths.locks / name)
     if lock is None:
         _LOG.info("Checkfile Exists, We are currently Running a Transfer, Exiting")
-        return _busy(config, dry_run, as_json)
+        return say_busy(_BUSY, config, Role.PLOTTER, dry_run=dry_run, as_json=as_json)
     with lock:
         _LOG.debug("Checkfile Does Not Exist")
         run_as_batch(config.transfer.niceness, config.transfer.io_priority)
@@ -43,23 +43,6 @@ def run(config: Config, *, dry_run: bool, as_json: bool = False) -> int:
             return _dry_run(config, lock, state, as_json) if dry_run else _send(config, lock, state)
         finally:
             state.close()
-
-
-def _busy(config: Config, dry_run: bool, as_json: bool) -> int:
-    """Say that another run is at it: to a person who looks, and whoever has asked for a report."""
-    screen = Screen(is_silent=as_json)
-    message = "A transfer is already running: nothing to do."
-    if dry_run:
-        screen.result(message)
-    else:
-        screen.say(message)
-    if as_json:
-        say(_document(config, words.data([], [], [], is_busy=True)))
-    return 0
-
-
-def _document(config: Config, data: dict[str, object]) -> str:
-    return enveloped(Report.DRY_RUN, sender(config, Role.PLOTTER), data, time.time())
 
 
 def _send(config: Config, lock: Lock, state: State) -> int:
@@ -86,18 +69,18 @@ def _dry_run(config: Config, lock: Lock, state: State, as_json: bool) -> int:
     plots = _plots(config, state, screen)
     run = SendingRun(config, lock, state, plots, screen, dry_run=True)
     run.send(plots.begin(None))
-    answers: list[Answer] = []
+    answers: list[NasAnswer] = []
     if not run.planned and not plots.failed:
         screen.result(words.nothing("sent", plots.waiting))
         answers = ask_every_nas(config)
         for answer in answers:
             screen.result(words.answered(answer))
     if as_json:
-        say(_document(config, words.data(run.planned, plots.not_taken, plots.failures, answers)))
+        say(document(config, Role.PLOTTER, words.data(run.planned, plots.not_taken, plots.failures, answers)))
     return 1 if plots.failed or any(answer.problem for answer in answers) else 0
 
 
-def ask_every_nas(config: Config) -> list[Answer]:
+def ask_every_nas(config: Config) -> list[NasAnswer]:
     """Return what each NAS can take of k32 plots, or why it cannot be asked."""
     from plotfarm.drives.choose import DEFAULT_PLOT_BYTES  # only a person's dry run needs these
     from plotfarm.jobs.dispatch import Dispatch
@@ -106,7 +89,7 @@ def ask_every_nas(config: Config) -> list[Answer]:
     try:
         dispatch.ask_all(DEFAULT_PLOT_BYTES, config.transfer.silence_seconds)
         return [
-            Answer(
+            NasAnswer(
                 host,
                 plots=nas.said.plots if nas.said is not None else 0,
                 bytes_each=DEFAULT_PLOT_BYTES,

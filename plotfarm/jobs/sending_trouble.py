@@ -74,7 +74,7 @@ def tell_of_trouble(trouble: Trouble, config: Config, teller: Teller, plots: str
 
 def silent_before(database: Database) -> set[str]:
     """Return the NAS that could not be reached when they were needed last, also those that nobody was told of yet."""
-    return {about for kind, about in AlertBook(database).standing() if kind == "nas_unavailable"}
+    return {about for kind, about in AlertBook(database).standing() if kind is AlertKind.NAS_UNAVAILABLE}
 
 
 def _waiting_for_nas(trouble: Trouble) -> list[Condition]:

@@ -6,6 +6,7 @@ import os
 import socket
 import time
 from collections.abc import Callable
+from typing import NoReturn
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.errors import PlotfarmError
@@ -53,22 +54,26 @@ def _watch(config: Config, look: Callable[[Config], Status], wide: bool) -> int:
     """Draw the status anew every second until Ctrl-C."""
     if not standard_output().is_watched:
         raise PlotfarmError("--watch draws on a terminal, and this is none: leave it out, or use --json")
+    try:
+        _draw_anew(lambda: look(config), wide)
+    except KeyboardInterrupt:  # whenever it comes: that is how to end this
+        return 0
+
+
+def _draw_anew(look: Callable[[], Status], wide: bool) -> NoReturn:
     from rich.live import Live
     from rich.text import Text
 
     def drawn(status: Status) -> Text:
         return Text.from_ansi(words.as_text(status, standard_output(wide=wide)))
 
-    status = look(config)
+    status = look()
     with Live(drawn(status), auto_refresh=False, screen=True) as live:
-        try:
-            while True:
-                time.sleep(_REDRAW_SECONDS)
-                before = status
-                status = words.with_speeds_since(before, look(config))
-                live.update(drawn(status), refresh=True)
-        except KeyboardInterrupt:
-            return 0
+        while True:
+            time.sleep(_REDRAW_SECONDS)
+            before = status
+            status = words.with_speeds_since(before, look())
+            live.update(drawn(status), refresh=True)
 
 
 def _look_at_plotter(config: Config) -> Status:

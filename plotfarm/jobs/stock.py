@@ -29,7 +29,7 @@ _LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class View:
+class DrivesSeen:
     """What was seen of the drives at one moment, before anything was decided."""
 
     survey: Survey
@@ -45,7 +45,7 @@ class Stock:
 
     choice: Choice
     readings: Mapping[str, Reading]  # by identity; only of drives that are mounted
-    view: View | None = None  # None: it was made of values
+    view: DrivesSeen | None = None  # None: it was made of values
 
 
 def take_stock(config: Config, state: State, counting: Counting | None = None) -> Stock:
@@ -61,7 +61,7 @@ def decide_again(config: Config, state: State, stock: Stock) -> Stock:
     return _decide(config, state, stock.view) if stock.view is not None else stock
 
 
-def _look(config: Config, state: State, counting: Counting | None) -> View:
+def _look(config: Config, state: State, counting: Counting | None) -> DrivesSeen:
     current = as_mountpoint(config.plotting_drives.current_plotting_drive)
     reservations = Reservations(config.paths.locks)
     with reservations.mutex():
@@ -79,7 +79,7 @@ def _look(config: Config, state: State, counting: Counting | None) -> View:
             *(transfer.bytes for transfer in newest_stored(state)),
         ]
     )
-    return View(seen, tuple(readings), tuple(arrivals), current, size)
+    return DrivesSeen(seen, tuple(readings), tuple(arrivals), current, size)
 
 
 def _ask(
@@ -107,7 +107,7 @@ def _ask(
     return as_last_known(readings, left_alone, state.database)
 
 
-def _decide(config: Config, state: State, view: View) -> Stock:
+def _decide(config: Config, state: State, view: DrivesSeen) -> Stock:
     drives, current = view.survey.drives, view.current
     offlined = read_offlined(config.paths.state)
     verdicts = judge(

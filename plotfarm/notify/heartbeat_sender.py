@@ -25,7 +25,7 @@ _LAST_BYTES = 8000
 
 
 @dataclass(frozen=True)
-class Task:
+class SenderTask:
     """What the first line says."""
 
     url: str
@@ -37,7 +37,7 @@ class Task:
 def main() -> int:
     """Read, send, and end; the exit status means nothing to anybody."""
     source = open(0, "rb", buffering=0)  # noqa: SIM115 (standard input; unbuffered, so that select knows what is left)
-    task = Task(**json.loads(source.readline()))
+    task = SenderTask(**json.loads(source.readline()))
     has_more, _, _ = select.select([source], [], [], _SHORT_RUN_SECONDS)
     end = _read_end(source) if has_more else None
     if end is None or end["event"] != "busy":
@@ -59,7 +59,7 @@ def _read_end(source: FileIO) -> dict[str, Any] | None:
     return json.loads(line) if line.endswith(b"\n") else None
 
 
-def _send(task: Task, event: str, tries: int = _TRIES, **facts: Any) -> None:
+def _send(task: SenderTask, event: str, tries: int = _TRIES, **facts: Any) -> None:
     """Send an event, and try again if it does not arrive; what became of it stands in the log if it failed."""
     from plotfarm.notify.heartbeat import Beat, Event, pings
 

@@ -21,7 +21,7 @@ _ZEROS_BYTES = 4096  # whoever reads a header has at least these
 class Entry:
     """What the suite knows of one format."""
 
-    code: int  # 0 to 14, kept in the database (drives.counting): never given to another format
+    code: int  # 0 to 14, kept in the database (drives.said): never given to another format
     suffix: str  # of the finished file
     label: str  # in reports, behind k
     magic: bytes = b""  # the file begins so

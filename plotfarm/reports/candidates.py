@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from plotfarm.drives.candidates import Candidate, Unmet
+from plotfarm.drives.candidates import MountedFileSystem, Unmet
 from plotfarm.plots.names import escaped
 from plotfarm.reports import frame
 from plotfarm.reports.frame import Remark
@@ -16,7 +16,7 @@ _WIDEST_SENTENCE = 120  # cells
 _COLUMNS = (Column("MOUNTPOINT"), Column("DEVICE", rank=1), Column("TYPE", rank=2), Column("NO PLOT DRIVE BECAUSE"))
 
 
-def as_text(found: Sequence[Candidate], config: str, terminal: Terminal) -> str:
+def as_text(found: Sequence[MountedFileSystem], config: str, terminal: Terminal) -> str:
     """Return that there is no drive, which configuration said so, and what each file system does not fit."""
     lines = terminal.lines(NO_DRIVES)
     if config:
@@ -33,7 +33,7 @@ def as_text(found: Sequence[Candidate], config: str, terminal: Terminal) -> str:
     return "\n".join(lines)
 
 
-def data(one: Candidate) -> dict[str, object]:
+def data(one: MountedFileSystem) -> dict[str, object]:
     """Return the same facts for a program."""
     return {
         "mountpoint": one.mountpoint,
@@ -44,7 +44,7 @@ def data(one: Candidate) -> dict[str, object]:
     }
 
 
-def _cells(one: Candidate) -> list[Cell]:
+def _cells(one: MountedFileSystem) -> list[Cell]:
     return [
         Cell(escaped(one.mountpoint)),
         Cell(escaped(one.device)),
@@ -53,7 +53,7 @@ def _cells(one: Candidate) -> list[Cell]:
     ]
 
 
-def _why(one: Candidate) -> str:
+def _why(one: MountedFileSystem) -> str:
     match one.unmet:
         case Unmet.MOUNTS:
             return f"its mountpoint fits none of [drives] mounts = {', '.join(one.patterns)}"
@@ -63,7 +63,7 @@ def _why(one: Candidate) -> str:
             return _briefly(one)
 
 
-def _briefly(one: Candidate) -> str:
+def _briefly(one: MountedFileSystem) -> str:
     match one.unmet:
         case Unmet.NO_DISK:
             return "it is on no disk"

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from plotfarm.drives.probe import Progress
+from plotfarm.reports.terminal import redraw, terminal_of
 
 _SILENT_SECONDS = 1.0  # a count that is over sooner shows nothing
 _EVERY_SECONDS = 0.5
-_TO_THE_BEGINNING = "\r\033[K"  # of the line, which is emptied
 
 
 @contextmanager
 def shown() -> Iterator[Callable[[Progress], None] | None]:
     """Show on one line of the terminal how far a count is; None where there is no terminal."""
-    if not sys.stderr.isatty():
+    if not terminal_of(sys.stderr, os.environ).is_watched:
         yield None
         return
     line = _Line()
@@ -37,12 +38,12 @@ class _Line:
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + _EVERY_SECONDS
             self._is_shown = True
-            print(f"{_TO_THE_BEGINNING}{in_words(progress)}", end="", file=sys.stderr, flush=True)  # noqa: T201
+            redraw(in_words(progress))
 
     def clear(self) -> None:
         """Leave the line as it was."""
         if self._is_shown:
-            print(_TO_THE_BEGINNING, end="", file=sys.stderr, flush=True)  # noqa: T201
+            redraw("")
 
 
 def in_words(progress: Progress) -> str:

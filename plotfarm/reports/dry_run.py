@@ -10,7 +10,7 @@ from plotfarm.plots.names import escaped
 
 
 @dataclass(frozen=True)
-class NotTaken:
+class StayingPlot:
     """A plot, or something that is none, that does not travel now."""
 
     plot: str
@@ -29,7 +29,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Answer:
+class NasAnswer:
     """What a NAS says when it is asked what it can take. `problem`: why it cannot be asked; "": it has answered."""
 
     host: str
@@ -56,7 +56,7 @@ def _plots(count: int) -> str:
     return f"{count} plot{'s' if count != 1 else ''}"
 
 
-def answered(answer: Answer) -> str:
+def answered(answer: NasAnswer) -> str:
     """Return the line of a NAS that was asked."""
     host = escaped(answer.host)
     if answer.problem:
@@ -68,9 +68,9 @@ def answered(answer: Answer) -> str:
 
 def data(
     plots: Sequence[Planned],
-    not_taken: Sequence[NotTaken],
+    not_taken: Sequence[StayingPlot],
     failures: Sequence[str],
-    answers: Sequence[Answer] = (),
+    answers: Sequence[NasAnswer] = (),
     is_busy: bool = False,
 ) -> dict[str, object]:
     """Return the same facts for a program. `is_busy`: another run is at it, so nothing was tried."""

@@ -1,4 +1,4 @@
-"""Why each drive was taken or passed over: `drive_manager.py --explain`, for people and as JSON."""
+"""Why each drive is chosen or skipped: `drive_manager.py --explain`, for people and as JSON."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from plotfarm.base.text import one_line
 from plotfarm.base.units import format_bytes
-from plotfarm.drives.candidates import Candidate
+from plotfarm.drives.candidates import MountedFileSystem
 from plotfarm.drives.choose import Choice, room_in_all
 from plotfarm.drives.model import Verdict
 from plotfarm.drives.quarantine import Quarantined
@@ -32,7 +32,9 @@ _COLUMNS = (
 _WIDEST_SENTENCE = 120  # cells
 
 
-def as_text(choice: Choice, terminal: Terminal = PLAIN, found: Sequence[Candidate] = (), config: str = "") -> str:
+def as_text(
+    choice: Choice, terminal: Terminal = PLAIN, found: Sequence[MountedFileSystem] = (), config: str = ""
+) -> str:
     """Return the table of all drives and what was decided.
 
     Without any drives: the file systems that were `found`, why none of them is one, by the configuration that was read.
@@ -56,7 +58,7 @@ def with_last_runs(text: str, runs: Sequence[LastRun], now: float, terminal: Ter
 
 
 def data(
-    choice: Choice, found: Sequence[Candidate], runs: Sequence[LastRun] = (), too_low: Sequence[str] = ()
+    choice: Choice, found: Sequence[MountedFileSystem], runs: Sequence[LastRun] = (), too_low: Sequence[str] = ()
 ) -> dict[str, object]:
     """Return the same facts for a program, sizes in bytes; of the file systems also where there are drives.
 

@@ -39,7 +39,7 @@ class ChiaSaid:
 class DriveFacts:
     """One plot drive, mounted or not."""
 
-    verdict: Verdict  # the drive, its room, and why it is taken or passed over
+    verdict: Verdict  # the drive, its room, and why it is chosen or skipped
     health: Health | None = None  # None: nothing was ever read
     counts: Mapping[tuple[str, int], int] | None = None  # (kind, k) -> files; None: it did not answer
     plot_bytes: int = 0  # of all plot files on it, without testing plots

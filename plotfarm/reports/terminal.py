@@ -30,6 +30,7 @@ _USUAL_WIDTH = 80  # of a terminal that does not know its own
 _NARROWEST = 20  # cells: in less than that nothing can be read
 _GAP = "..."
 _BEFORE_UNIT = r"(?<=\d) (?=(?:[KMGTP]i)?B\b|(?:s|min|h|d|plots?|XCH)\b)"  # "3 min" stays in one line
+_EMPTY_LINE = "\r\033[K"
 _GLUE = "\x1f"  # for textwrap no space
 
 
@@ -182,6 +183,21 @@ def complain(text: str) -> None:
         say("\n".join(terminal_of(sys.stderr, os.environ).folded(text)), sys.stderr)
     except PlotfarmError:
         return
+
+
+def redraw(text: str) -> None:
+    """Write a text in place of the last line of standard error, as much of it as fits; "" empties that line."""
+    if sys.stderr is None:
+        return
+    terminal = terminal_of(sys.stderr, os.environ)
+    shown = terminal.shown(text)
+    if terminal.width is not None:  # one cell less: some terminals go on to the next line in the last one
+        shown = shortened(shown, terminal.width - 1)
+    try:
+        sys.stderr.write(f"{_EMPTY_LINE}{shown}")
+        sys.stderr.flush()
+    except OSError:
+        _discard(sys.stderr)
 
 
 def _finish() -> None:

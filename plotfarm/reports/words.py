@@ -113,12 +113,9 @@ def of_kind(conditions: Sequence[Condition], over: bool = False) -> KindWords:
 
 
 def _alert(kind: str, key: str, context: Mapping[str, object]) -> str:
-    """Render one entry of alerts.ini: of the kind, or of the kind that it is a variety of, or of [other]."""
+    """Render one entry of alerts.ini: of the kind, or of [other]."""
     words = _alert_words()
-    section = kind
-    while section not in words and "_" in section:
-        section = section.rpartition("_")[0]
-    template = words.get(section, {}).get(key) or ("" if section in words else words["other"].get(key, ""))
+    template = words.get(kind, words["other"]).get(key, "")
     return _one_line_of(_render(template, context))
 
 

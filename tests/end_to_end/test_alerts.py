@@ -29,9 +29,7 @@ def server() -> Iterator[MailServer]:
 def told(tmp_path: Path, server: MailServer) -> Iterator[Farm]:
     """A farm whose owner gets mails, at once, of everything but new plot drives."""
     settings = {
-        "notifications.alerting": True, "notifications.email": True, "email.host": server.address,
-        "email.port": server.port, "email.security": "none", "email.sender": "farm@example.org",
-        "email.recipients": "farmer@example.org", "watch.trouble_minutes": 0, "watch.missing_minutes": 0,
+        **server.settings, "watch.trouble_minutes": 0, "watch.missing_minutes": 0,
         "watch.system_disk_free": "1 MiB", "nas.connect_timeout_seconds": 5,
     }  # fmt: skip
     with Farm(tmp_path / "farm", settings=settings) as farm:

@@ -32,11 +32,10 @@ def server() -> Iterator[MailServer]:
 def told(tmp_path: Path, server: MailServer) -> Iterator[Farm]:
     """A farm whose owner gets mails; drive_manager.py is said to run every 1.2 seconds, for cron knows no seconds."""
     settings = {
-        "notifications.alerting": True, "notifications.email": True, "email.host": server.address,
-        "email.port": server.port, "email.security": "none", "email.sender": "farm@example.org",
-        "email.recipients": "farmer@example.org", "watch.system_disk_free": "1 MiB",
+        **server.settings,
+        "watch.system_disk_free": "1 MiB",
         "watch.intervals": f"drive_manager: {INTERVAL_SECONDS / 60}",
-    }  # fmt: skip
+    }
     with Farm(tmp_path / "farm", settings=settings) as farm:
         farm.remember_small_plots()
         yield farm

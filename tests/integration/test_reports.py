@@ -222,10 +222,8 @@ def test_mails_of_a_new_drive_of_arrivals_and_of_the_day(farm):
     with MailServer() as server:
         farm.give_smart()
         farm.nas.change({
-            "notifications.alerting": True, "notifications.email": True, "notifications.new_plot_drive": True,
-            "notifications.daily_update": True, "notifications.per_plot": True, "email.host": server.address,
-            "email.port": server.port, "email.security": "none", "email.sender": "nas@example.org",
-            "email.recipients": "farmer@example.org", "watch.system_disk_free": "1 MiB",
+            **server.settings, "notifications.new_plot_drive": True, "notifications.daily_update": True,
+            "notifications.per_plot": True, "watch.system_disk_free": "1 MiB",
             "smart.smartctl": farm.root / "smart" / "smartctl",
         })  # fmt: skip
         farm.remember_small_plots()

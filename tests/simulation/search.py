@@ -19,7 +19,6 @@ from tests.simulation.setup import SETUPS, Setup
 from tests.simulation.world import Violation
 
 FAULTS: list[Fault] = all_faults()
-NUMBER_OF = {fault.name: number for number, fault in enumerate(FAULTS)}
 QUIET_RUNS = 6  # after the last fault, until all has to be settled or somebody told
 MOST_RUNS = 60
 MOST_HELPS = 3

@@ -12,7 +12,6 @@ CONTENT = (11, 12, 13, 14, 15, 16)  # one token a block, one block a segment
 OTHER_CONTENT = (51, 52, 53, 54, 55, 56)
 BLOCKS = len(CONTENT)
 PLOT_ID = "ab" * 16
-OTHER_ID = "cd" * 16
 SEGMENT_BYTES = 1
 SAMPLED = (1, 4)  # blocks that CheckSamples reads back
 KEPT_BLOCKS = 5  # that an interrupted arrival left

@@ -91,7 +91,6 @@ class Stepping:
                 self.done[kind] = getattr(part, name)
 
     def go(self) -> None:
-        world = self.world
         count = 0
         while True:
             active = [actor for actor in self.actors if not actor.is_done]
@@ -111,7 +110,6 @@ class Stepping:
                         break
             if not has_moved:
                 self._wait(active)
-        world.happen()
 
     def _wait(self, active: list[Actor]) -> None:
         """Nothing can go on: let what comes later happen, or else a limit in time is reached."""

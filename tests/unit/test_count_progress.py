@@ -13,12 +13,27 @@ IN_WORDS = "Counting plots: 123,456 found, 7,890 headers read, 17 of 500 drives 
 
 def test_one_line_that_is_gone_in_the_end(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setattr(count_progress, "_SILENT_SECONDS", 0.0)
     with count_progress.shown() as show:
         assert show is not None
         show(SOME)
         show(SOME)
     assert capsys.readouterr().err == f"\r\033[K{IN_WORDS}\r\033[K"
+
+
+def test_it_stays_on_one_line_however_narrow_the_terminal_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(count_progress, "_SILENT_SECONDS", 0.0)
+    with count_progress.shown() as show:
+        assert show is not None
+        show(SOME)
+    line = capsys.readouterr().err.split("\r\033[K")[1]
+    assert len(line) == 59
+    assert line.startswith("Counting plots: 123,456 found")
 
 
 def test_a_quick_count_shows_nothing(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

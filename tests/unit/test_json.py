@@ -16,7 +16,7 @@ from test_reports_fit import MOUNTED, NO_DRIVES, choice_of, coins_of, farm_of, s
 from plotfarm.base.config.sections import Smart
 from plotfarm.plots.names import escaped
 from plotfarm.reports import coins, dry_run, explain, plot_report, status, temperatures
-from plotfarm.reports.dry_run import Answer, NotTaken, Planned
+from plotfarm.reports.dry_run import NasAnswer, Planned, StayingPlot
 from plotfarm.reports.envelope import Report, Role, Sender, enveloped
 from plotfarm.reports.status import Status
 from testbed.plots import CHECKOUT
@@ -82,8 +82,8 @@ def test_the_reports_of_coins():
 
 def test_dry_runs():
     plots = [Planned("a.plot", 7, "nas1", "/mnt/a.plot", False), Planned("b.plot", 7, "", "/mnt/b.plot", True)]
-    answers = [Answer("nas1", 58, 7), Answer("nas2", problem="it is down"), Answer("nas3", 0, 7, "full")]
-    made = document(Report.DRY_RUN, dry_run.data(plots, [NotTaken("c", "too young")], ["d: broke"], answers))
+    answers = [NasAnswer("nas1", 58, 7), NasAnswer("nas2", problem="it is down"), NasAnswer("nas3", 0, 7, "full")]
+    made = document(Report.DRY_RUN, dry_run.data(plots, [StayingPlot("c", "too young")], ["d: broke"], answers))
     assert [one["reachable"] for one in made["data"]["nas"]] == [True, False, True]
     document(Report.DRY_RUN, dry_run.data([], [], [], is_busy=True))
 

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from plotfarm.base.condition import Severity
+from plotfarm.base.config.sections import Pushbullet, Sms
+from plotfarm.base.secret import Secret
+from plotfarm.notify.channels import bare
 from plotfarm.notify.channels.bare import push, request_of, text_message
+from plotfarm.notify.channels.channel import SENT, Channel
+from plotfarm.notify.channels.pushbullet import PushbulletChannel
+from plotfarm.notify.channels.sms import SmsChannel
 from plotfarm.notify.message import Message
 
 MESSAGE = Message("alert", Severity.CRITICAL, "nas: no script can start", "short: it is stale", "The whole story\n")
@@ -69,3 +76,29 @@ def test_twilio_gets_a_form_and_a_login() -> None:
     assert posted.url == "https://api.twilio.com/2010-04-01/Accounts/AC1/Messages.json"
     assert posted.headers["Authorization"] == "Basic QUMxOnRva2Vu"
     assert posted.body == b"To=%2B12025550143&From=%2B12025550123&Body=it+is+stale+%26+old"
+
+
+@pytest.mark.parametrize(
+    ("severity", "priority", "kind"), [(Severity.INFO, 5, "info"), (Severity.CRITICAL, 10, "failure")]
+)
+def test_a_message_is_as_urgent_as_by_apprise(severity: Severity, priority: int, kind: str) -> None:
+    message = replace(MESSAGE, severity=severity)
+    gotify = request_of("gotifys://push.example.org/Atoken", message)
+    posted = request_of("json://127.0.0.1:8080/", message)
+    assert gotify is not None
+    assert posted is not None
+    assert json.loads(gotify.body)["priority"] == priority
+    assert json.loads(posted.body)["type"] == kind
+
+
+SMS = SmsChannel(Sms("AC1", Secret("token"), "+12025550123", ("+12025550143",)), 5.0)
+PUSH = PushbulletChannel(Pushbullet((Secret("o.sesame"),)), 5.0)
+
+
+@pytest.mark.parametrize(("way", "host"), [(SMS, "api.twilio.com"), (PUSH, "api.pushbullet.com")])
+def test_libraries_that_may_be_too_old_are_left_alone(way: Channel, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    posted: list[str] = []
+    monkeypatch.setenv(bare.WITHOUT_PACKAGES, "1")
+    monkeypatch.setattr(bare, "post", lambda request, _seconds: posted.append(request.url) or SENT)
+    assert [outcome for _, outcome in way.send(MESSAGE, way.recipients())] == [SENT]
+    assert [url.split("/")[2] for url in posted] == [host]

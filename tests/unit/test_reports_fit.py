@@ -16,7 +16,7 @@ from plotfarm.base.state import Transfer, TransferOutcome
 from plotfarm.chia.coin_book import Holding, Total
 from plotfarm.chia.ledger import Entry
 from plotfarm.chia.ledger import Status as CoinStatus
-from plotfarm.drives.candidates import Candidate, Unmet
+from plotfarm.drives.candidates import MountedFileSystem, Unmet
 from plotfarm.drives.choose import Choice, Selected, Taken
 from plotfarm.drives.model import Drive, Verdict
 from plotfarm.drives.reasons import Reason, Why
@@ -220,10 +220,10 @@ def test_a_plot_that_is_on_its_way_takes_two_lines_at_eighty_columns():
 
 NO_DRIVES = Choice("", None, (), "fill", K32, False)
 MOUNTED = (
-    Candidate("/", "/dev/nvme0n1p2", "ext4", Unmet.MOUNTS, ("/mnt/enclosure*/*/*/drive*",)),
-    Candidate("/mnt/enclosure0/front/column0/drive0", "/dev/nvme1n1", "xfs", Unmet.DEVICES, ("/dev/sd*",)),
-    Candidate("/mnt/usb\u00e9/drive1", "/dev/sdq1", "ext4", Unmet.MOUNTS, ("/mnt/enclosure*/*/*/drive*",)),
-    Candidate("/proc", "proc", "proc", Unmet.NO_DISK),
+    MountedFileSystem("/", "/dev/nvme0n1p2", "ext4", Unmet.MOUNTS, ("/mnt/enclosure*/*/*/drive*",)),
+    MountedFileSystem("/mnt/enclosure0/front/column0/drive0", "/dev/nvme1n1", "xfs", Unmet.DEVICES, ("/dev/sd*",)),
+    MountedFileSystem("/mnt/usb\u00e9/drive1", "/dev/sdq1", "ext4", Unmet.MOUNTS, ("/mnt/enclosure*/*/*/drive*",)),
+    MountedFileSystem("/proc", "proc", "proc", Unmet.NO_DISK),
 )
 
 
@@ -247,7 +247,7 @@ def test_hostile_names_stay_on_their_line():
     bad = "drive\n7\x1b[2J\u202e\udcff"
     verdict = Verdict(Drive(f"/mnt/{bad}", "/dev/\x1b", "uuid:1", 1, "xfs"), Why(Reason.IO_ERROR, bad))
     choice = Choice("", None, (verdict,), "fill", K32, False)
-    found = (Candidate(f"/mnt/{bad}", bad, bad, Unmet.MOUNTS, (bad,)),)
+    found = (MountedFileSystem(f"/mnt/{bad}", bad, bad, Unmet.MOUNTS, (bad,)),)
     for width in (60, 200, None):
         text = explain.as_text(choice, Terminal(width=width))
         text += explain.as_text(NO_DRIVES, Terminal(width=width), found, bad)

@@ -33,7 +33,7 @@ from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Chia, Coins, Config, Drives, Email, LocalPlots, Paths, Smart, Watch
 from plotfarm.base.lock_waits import Holder, LockTimeout
 from plotfarm.base.memory_trouble import Trouble as MemoryTrouble
-from plotfarm.base.run_watch import Silence
+from plotfarm.base.run_watch import MissedScript
 from plotfarm.base.runs import Moment, Run, RunOutcome
 from plotfarm.base.secret import Secret
 from plotfarm.base.state import Room, State, Transfer, TransferOutcome
@@ -56,6 +56,7 @@ from plotfarm.drives.speed import Speed
 from plotfarm.jobs.after_run import memory_conditions, tell
 from plotfarm.jobs.coin_sources import ask_wallet, watch_log
 from plotfarm.jobs.deliver import refused_recipients
+from plotfarm.jobs.drive_checks import part_left
 from plotfarm.jobs.look_after import look_after
 from plotfarm.jobs.move_plots import directories_on_drives
 from plotfarm.jobs.plot_formats import not_farmed
@@ -69,6 +70,7 @@ from plotfarm.notify.channels.channel import Outcome, Result
 from plotfarm.notify.delivery import Delivered
 from plotfarm.notify.outbox import Row
 from plotfarm.plots.formats import PlotFormat
+from plotfarm.plots.parts import FoundPart
 from plotfarm.reports import mails, words
 from plotfarm.reports.facts import DriveFacts, ReceivedPlot, Unknown
 from testbed import chia_logs
@@ -447,6 +449,11 @@ def ill_drives():
     yield from presence_conditions(verdicts, known, {drives[0].identity: 3}, by_identity, (), Watch())
 
 
+def a_part_left():
+    part = FoundPart("a.plot.0123456789abcdef.part", "a.plot", "0123456789abcdef", None, K32, K32, 12, 1, False, True)
+    return part_left(drive_facts(0, 3).drive, part)
+
+
 def told_by_jobs(directory):
     """The conditions that the jobs tell of on a host where all is wrong, as they were kept in the database."""
     mail = Email(password=Secret("hunter2"))
@@ -558,7 +565,7 @@ def stopped():
     good = replace(run, outcome=RunOutcome.DONE, ended=begun, status=0)
     timeout = LockTimeout(Path("/locks/arrivals.lock"), 20.0, Holder(123, "flock", "nobody"))
     return [
-        silence_condition(Silence("plot_manager", 300.0, 1000.0, run, good)),
+        silence_condition(MissedScript("plot_manager", 300.0, run, good)),
         *lock_conditions([timeout]),
         broken_configuration(Path("/etc/plot_manager_config"), "drive_manager", "[nas] hots: no key"),
         unusable_packages("drive_manager", "the .venv is older than requirements.txt"),
@@ -568,7 +575,7 @@ def stopped():
 def test_each_kind_of_condition_has_words_for_the_facts_that_are_known_of_it(tmp_path, caplog):
     found = {one.kind: one for one in [*ill_drives(), *told_by_jobs(tmp_path), *refused(),
              *made_on_a_drive(tmp_path), *trouble_with_coins(tmp_path), *unusable_memory(), *stopped(),
-             not_farmed(PlotFormat.PLOT2, rejected(""))]}  # fmt: skip
+             a_part_left(), not_farmed(PlotFormat.PLOT2, rejected(""))]}  # fmt: skip
     assert set(found) == set(AlertKind)
     for kind, one in found.items():
         assert kind in words._alert_words()

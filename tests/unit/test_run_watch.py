@@ -13,6 +13,7 @@ from plotfarm.base.config.intervals import parse_intervals
 from plotfarm.base.locks import process_started
 from plotfarm.base.run_watch import interval_of, intervals, silent
 from plotfarm.base.runs import Moment, Run, RunOutcome, ScriptHistory, new_run
+from plotfarm.jobs.run_records import mode_of
 from plotfarm.reports.last_runs import last_runs, lines
 
 BOOT, BEFORE = "this boot", "the boot before"
@@ -156,3 +157,16 @@ def test_reports_say_when_a_script_ran_last_and_what_became_of_it(last: Run, sai
     one = history([run(1200), *([] if unended else [last])], unended)
     [line] = lines(last_runs([one], BOOT), at(2000).time)
     assert said in line
+
+
+@pytest.mark.parametrize(
+    ("arguments", "mode"),
+    [
+        (["-ct", "--json"], "-ct"),
+        (["-ct", "--wide"], "-ct"),
+        (["--status", "--watch", "--config=/etc/other"], "--status"),
+        (["--config", "/etc/other"], "by hand"),
+    ],
+)
+def test_how_a_report_is_shown_makes_no_other_mode(arguments: list[str], mode: str) -> None:
+    assert mode_of(arguments) == mode

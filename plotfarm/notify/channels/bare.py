@@ -14,12 +14,22 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, unquote, urlencode, urlsplit
 
 from plotfarm.base.condition import Severity
-from plotfarm.notify.channels.channel import SENT, Outcome, as_text, refused, title, try_again
+from plotfarm.notify.channels.channel import (
+    APPRISE_KINDS,
+    SENT,
+    Outcome,
+    as_text,
+    is_final,
+    refused,
+    title,
+    try_again,
+)
 from plotfarm.notify.message import Message
 
 _LONGEST_TEXT = 1900  # Discord takes 2000 characters
-_PRIORITIES = {Severity.INFO: 3, Severity.WARNING: 4, Severity.CRITICAL: 5}  # of ntfy, from 1 to 5
-_PERMANENT = (400, 401, 403, 404)
+# As the services know them; services.py has the words that Apprise has for the same.
+_PRIORITIES_OF_NTFY = {Severity.INFO: 3, Severity.WARNING: 4, Severity.CRITICAL: 5}  # from 1 to 5
+_PRIORITIES_OF_GOTIFY = {Severity.INFO: 5, Severity.WARNING: 8, Severity.CRITICAL: 10}  # from 0 to 10
 # Set for the processes that tell of unusable packages: what can be imported may be too old to be used.
 WITHOUT_PACKAGES = "PLOT_MANAGER_WITHOUT_PACKAGES"
 
@@ -57,7 +67,7 @@ def post(posted: Posted, timeout_seconds: float) -> Outcome:
             return SENT
     except HTTPError as error:
         why = f"the service did not take it (HTTP {error.code})"
-        return refused(why) if error.code in _PERMANENT else try_again(why)
+        return refused(why) if is_final(error.code) else try_again(why)
     except Exception as error:  # whatever a network does; its text may hold the URL
         return try_again(f"the service cannot be reached ({type(error).__name__})")
 
@@ -77,16 +87,17 @@ def request_of(url: str, message: Message) -> Posted | None:
                 "version": "1.0",
                 "title": title(message),
                 "message": as_text(message.text),
-                "type": "info",
+                "type": APPRISE_KINDS[message.severity],
             }
             return _json(f"{_base(parts)}{parts.path}", content, _login(parts))
         case "ntfy" | "ntfys" if host:
             base = _base(parts) if words else "https://ntfy.sh"
             topic = words[0] if words else parts.netloc.rpartition("@")[2]
-            priority = str(_PRIORITIES[message.severity])
-            return Posted(f"{base}/{topic}", text.encode(), {"Priority": priority, **_login(parts)})
+            urgency = {"Priority": str(_PRIORITIES_OF_NTFY[message.severity])}
+            return Posted(f"{base}/{topic}", text.encode(), {**urgency, **_login(parts)})
         case "gotify" | "gotifys" if words:
-            content = {"title": title(message), "message": as_text(message.text), "priority": 5}
+            priority = _PRIORITIES_OF_GOTIFY[message.severity]
+            content = {"title": title(message), "message": as_text(message.text), "priority": priority}
             where = "/".join([_base(parts), *words[:-1], "message"])
             return _json(where, content, {"X-Gotify-Key": words[-1]})
         case "discord" if words:

@@ -24,6 +24,8 @@ from plotfarm.notify.message import Message
 _LOG = logging.getLogger(__name__)
 _LONGEST_TITLE = 200
 _MOST_SAID = 240  # characters of what a server said that are repeated
+APPRISE_KINDS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
+_ONLY_FOR_NOW = (407, 408, 425, 429)  # of the statuses that say that the request is to blame
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters but tab and line feed
 # They log whole URLs, request bodies and headers. What they have to tell becomes an outcome.
 _TALKATIVE = ("apprise", "pushbullet", "requests", "sentry_sdk", "twilio", "urllib3")
@@ -84,6 +86,11 @@ def try_again(why: str) -> Outcome:
 def refused(why: str) -> Outcome:
     """Return the outcome of what will not go better by itself."""
     return Outcome(Result.REFUSED, why)
+
+
+def is_final(status: int) -> bool:
+    """Tell whether what a service did not take with this HTTP status will not be taken at another try either."""
+    return 400 <= status < 500 and status not in _ONLY_FOR_NOW
 
 
 def one_by_one(

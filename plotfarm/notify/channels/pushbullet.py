@@ -44,13 +44,15 @@ class PushbulletChannel:
         return one_by_one(self.name, recipients, self._tokens, lambda recipient: self._send_one(message, recipient))
 
     def _send_one(self, message: Message, recipient: str) -> Outcome:
+        from plotfarm.notify.channels import bare
+
         token = self._tokens[recipient].reveal()
+        if bare.is_wanted():
+            return bare.post(bare.push(token, message), self._timeout_seconds)
         try:
             import requests
             from pushbullet import InvalidKeyError, PushbulletError  # type: ignore[import-untyped]
         except ImportError:  # the packages of this checkout cannot be used, and that has to be told
-            from plotfarm.notify.channels import bare
-
             return bare.post(bare.push(token, message), self._timeout_seconds)
         try:
             account = _account(token, self._timeout_seconds)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from plotfarm.base.condition import Severity
 from plotfarm.base.secret import Secret, SecretUrl
 from plotfarm.notify.channels.channel import (
+    APPRISE_KINDS,
     SENT,
     Outcome,
     as_text,
+    is_final,
     label,
     one_by_one,
     refused,
@@ -23,7 +25,6 @@ from plotfarm.notify.message import Message
 if TYPE_CHECKING:
     from apprise import AppriseAsset, NotifyBase
 
-_KINDS = {Severity.INFO: "info", Severity.WARNING: "warning", Severity.CRITICAL: "failure"}
 _SCHEMA = re.compile(r"([a-z][a-z0-9]{0,19})://", re.IGNORECASE)
 # ntfy says its own number, which begins with the status: 40101.
 _STATUS = re.compile(r"error=([1-5]\d{2})(?:\d{2})?\b")
@@ -34,7 +35,6 @@ _PRIORITIES = {
     "gotifys": {Severity.WARNING: "high", Severity.CRITICAL: "emergency"},
     "pover": {Severity.CRITICAL: "high"},  # goes through quiet hours; an emergency rings until somebody answers
 }
-_ONLY_FOR_NOW = (407, 408, 425, 429)
 _REMEDIES = {
     400: "see how the URL is written at https://github.com/caronc/apprise",
     401: "is the URL in [notifications] services still right?",
@@ -79,7 +79,7 @@ class ServicesChannel:
             return refused(f"Apprise cannot use this URL of [notifications] services: {remedy}")
         sender = Apprise(asset=asset)
         sender.add(service)
-        kind = _KINDS[message.severity]
+        kind = APPRISE_KINDS[message.severity]
         with sender.notify(as_text(message.text), title(message), kind, body_format="text") as result:
             return SENT if result else _failure(entry.message for entry in result.logs())
 
@@ -114,14 +114,10 @@ def _failure(said: Iterable[str]) -> Outcome:
         status = statuses[-1]
         why = f"the service did not take it (HTTP {status})"
         why += f": {_REMEDIES[status]}" if status in _REMEDIES else ""
-        return refused(why) if all(map(_is_final, statuses)) else try_again(why)
+        return refused(why) if all(map(is_final, statuses)) else try_again(why)
     if "connection error" in words.lower():
         return try_again("the service cannot be reached or does not answer")
     return try_again("the service did not take it: is the URL in [notifications] services still right?")
-
-
-def _is_final(status: int) -> bool:
-    return 400 <= status < 500 and status not in _ONLY_FOR_NOW
 
 
 def _with_priority(url: str, protocol: str, severity: Severity) -> str:

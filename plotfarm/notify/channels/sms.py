@@ -11,6 +11,7 @@ from plotfarm.notify.channels.channel import (
     SENT,
     Outcome,
     as_text,
+    is_final,
     network_trouble,
     one_by_one,
     refused,
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 _LONGEST = 1600  # what Twilio takes, in several parts
 _MESSAGING_SERVICE = "MG"  # how the SID of one begins
-_ONLY_FOR_NOW = (408, 429)
 # Twilio's error codes that an owner can do something about: https://www.twilio.com/docs/api/errors
 _REMEDIES = {
     20003: "check [sms] account_sid and auth_token",
@@ -61,6 +61,10 @@ class SmsChannel:
         )
 
     def _send_one(self, message: Message, recipient: str) -> Outcome:
+        from plotfarm.notify.channels import bare
+
+        if bare.is_wanted():
+            return self._send_bare(message, recipient)
         try:
             import requests
             from twilio.base.exceptions import TwilioException  # type: ignore[import-untyped]
@@ -106,5 +110,4 @@ def _answered(error: Exception, secrets: Sequence[str]) -> Outcome:
     why = f"Twilio did not take it (HTTP {status}, error {code}: {said(str(words), secrets)})"
     if remedy := _REMEDIES.get(code or 0):
         why += f": {remedy}"
-    is_final = isinstance(status, int) and 400 <= status < 500 and status not in _ONLY_FOR_NOW
-    return (refused if is_final else try_again)(why)
+    return (refused if isinstance(status, int) and is_final(status) else try_again)(why)
