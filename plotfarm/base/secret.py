@@ -31,6 +31,13 @@ class Secret:
         return bool(self._text) and not self._text.startswith((_FROM_ENVIRONMENT, _FROM_FILE))
 
     @property
+    def file(self) -> Path | None:
+        """The file that holds the secret; None if it stands elsewhere."""
+        if not self._text.startswith(_FROM_FILE):
+            return None
+        return Path(self._text.removeprefix(_FROM_FILE)).expanduser()
+
+    @property
     def fingerprint(self) -> str:
         """8 hexadecimal digits that tell this entry from others; the secret itself is not looked up for it."""
         from hashlib import blake2b
@@ -46,8 +53,8 @@ class Secret:
                     f"the environment variable {name} does not hold the secret: set it, also in the crontab"
                 )
             return os.environ[name]
-        if self._text.startswith(_FROM_FILE):
-            path = Path(self._text.removeprefix(_FROM_FILE)).expanduser()
+        path = self.file
+        if path is not None:
             if weaknesses := custody.mistakes(path, "it holds a secret"):
                 raise PlotfarmError(f"the secret in {path} is not used: {weaknesses[0]}")
             try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
+from pathlib import Path
 
 from plotfarm.base import lock_waits
 from plotfarm.base.condition import AlertKind, Condition, Look, Severity
-from plotfarm.base.config.exposure import is_exposed
+from plotfarm.base.config.exposure import exposed, files_with_secrets, is_within_reach
 from plotfarm.base.config.loader import CHECKOUT
 from plotfarm.base.config.sections import Config
 from plotfarm.base.database import Database
@@ -16,6 +18,7 @@ from plotfarm.base.memory_trouble import met
 from plotfarm.base.runs import RunBook
 from plotfarm.jobs import run_records
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.alerts import Key
 from plotfarm.notify.checks import Check, check
 from plotfarm.notify.outbox import Outbox
 
@@ -28,9 +31,11 @@ def tell(script: str, trouble: str, config: Config, memory: Database | None = No
     database = memory or run_records.open_memory(config)
     try:
         checks = [_check_locks(), run_records.check_runs(RunBook(database), config.watch)]
+        teller = Teller(config, database)
         if script:
             checks += _checks_of_script(script, trouble, config, database)
-        Teller(config, database).evaluate(checks)
+            checks.append(_check_secrets(config, teller.told()))
+        teller.evaluate(checks)
         if Outbox(database).has_due(time.time()):
             start_delivery(config)
     finally:
@@ -51,15 +56,26 @@ def _checks_of_script(script: str, trouble: str, config: Config, database: Datab
     failed = Condition(AlertKind.JOB_FAILED, script, Severity.CRITICAL, facts, patience)
     is_told_already = bool(lock_waits.waited_in_vain())
     path = str(config.path)
-    exposed = Condition(AlertKind.CONFIG_READABLE, path, Severity.WARNING, {"path": path})
     return [
         check(Look.JOB, [failed] if trouble and not is_told_already else [], about=[script]),
         check(Look.MEMORY, memory_conditions(script), about=[script]),
-        check(Look.PASSWORDS, [exposed] if is_exposed(config) else [], about=[path]),
         # It was started, and could read its configuration.
         check(Look.CONFIGURATION, [], about=[path]),
         check(Look.PACKAGES, [], about=[str(CHECKOUT)]),
     ]
+
+
+def _check_secrets(config: Config, told: Iterable[Key]) -> Check:
+    """Look who can read the secrets, also in files that were told of and are no longer named."""
+    named = files_with_secrets(config)
+    told_of = [Path(about) for kind, about in told if kind is AlertKind.CONFIG_READABLE]
+    former = [path for path in told_of if path not in named]
+    readable = [*exposed(config), *filter(is_within_reach, former)]
+    return check(
+        Look.PASSWORDS,
+        [Condition(AlertKind.CONFIG_READABLE, str(path), Severity.WARNING, {"path": str(path)}) for path in readable],
+        about=[str(path) for path in (*named, *former)],
+    )
 
 
 def memory_conditions(script: str) -> list[Condition]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from plotfarm.base.condition import Severity
-from plotfarm.base.config.exposure import is_exposed
+from plotfarm.base.config.exposure import exposed
 from plotfarm.base.config.sections import Config
 from plotfarm.jobs.server import sender, server_name
 from plotfarm.notify import policy
@@ -55,9 +55,8 @@ def _as_text(rows: list[tuple[str, str, Result, str]], config: Config, terminal:
         lines += terminal.lines(unheard)
     if not config.notifications.alerting:
         lines += terminal.lines("Note: [notifications] alerting is False, so nothing but this test is ever sent.")
-    if is_exposed(config):
-        exposed = f"Note: all users of this host can read the passwords in {config.path}: chmod 600 it."
-        lines += terminal.lines(exposed)
+    for path in exposed(config):
+        lines += terminal.lines(f"Note: all users of this host can read the passwords in {path}: chmod 600 it.")
     return lines
 
 

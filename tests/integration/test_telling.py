@@ -8,7 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 from notify_host import CHECKOUT, FARMER, BlockingMailServer, Host, message
@@ -514,3 +516,22 @@ def test_the_same_words_are_not_made_for_nothing(teller, host, monkeypatch):
     monkeypatch.setattr(Teller, "_in_words", functools.partial(pytest.fail, "nothing has changed"))
     teller.see([missing(6)], Look.PRESENCE)
     assert len(host.fates()) == 1
+
+
+def test_a_file_with_a_secret_that_others_can_read_is_told_and_resolved(host, database):
+    with tempfile.TemporaryDirectory() as name:
+        os.chmod(name, 0o755)
+        secret = Path(name) / "mail_password"
+        secret.write_text("hunter2")
+        secret.chmod(0o644)
+        host.write(email={"password": f"file:{secret}", "host": "127.0.0.1"})
+        for _ in range(2):
+            after_run.tell("plot_manager", "", host.config, database)
+        assert set(Teller(host.config, database).told()) == {(AlertKind.CONFIG_READABLE, str(secret))}
+
+        host.write(email={"password": "env:MAIL_PASSWORD"})
+        after_run.tell("plot_manager", "", host.config, database)
+        assert Teller(host.config, database).told(), "whoever can read it has the secret all the same"
+        secret.unlink()
+        after_run.tell("plot_manager", "", host.config, database)
+        assert Teller(host.config, database).told() == {}

@@ -1,21 +1,43 @@
-"""Whether other users of a host can read the secrets in its configuration."""
+"""Whether other users of a host can read the secrets of its configuration, there or in files that it names."""
 
 from __future__ import annotations
 
 import dataclasses
+import os
 import stat
+from pathlib import Path
 
 from plotfarm.base.config.sections import Config
 from plotfarm.base.secret import Secret
 
 
-def is_exposed(config: Config) -> bool:
-    """Tell whether the file holds a secret itself, not only where it is to be found, and all users may read it."""
+def files_with_secrets(config: Config) -> list[Path]:
+    """Return the files that may hold secrets: the configuration, and those that it names by `file:`."""
+    named = [secret.file for secret in _secrets(config) if secret.file is not None]
+    return list(dict.fromkeys([config.path, *named]))
+
+
+def exposed(config: Config) -> list[Path]:
+    """Return which of them hold secrets and can be read by all users of this host."""
+    holds_any = any(secret.is_literal for secret in _secrets(config))
+    own = [config.path] if holds_any and _is_readable(config.path) else []
+    return [*own, *(path for path in files_with_secrets(config) if path != config.path and is_within_reach(path))]
+
+
+def is_within_reach(path: Path) -> bool:
+    """Tell whether all users may read a file, and get to it: what root keeps at home is his, whatever its mode."""
+    target = Path(os.path.realpath(path))
     try:
-        readable = bool(config.path.stat().st_mode & stat.S_IROTH)
+        return _is_readable(target) and all(place.stat().st_mode & stat.S_IXOTH for place in target.parents)
     except OSError:
         return False
-    return readable and any(secret.is_literal for secret in _secrets(config))
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return False
 
 
 def _secrets(config: Config) -> list[Secret]:
