@@ -90,7 +90,7 @@ class Nas:
         _, status, usage = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
         seconds = time.perf_counter() - begun
-        plots = json.loads(said)["plots"] if "--json" in arguments else None
+        plots = json.loads(said)["data"]["plots"] if "--json" in arguments else None
         return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, plots)
 
     def change(self) -> None:
