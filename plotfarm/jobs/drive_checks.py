@@ -16,6 +16,7 @@ from plotfarm.jobs.fitness import quarantined_drives
 from plotfarm.jobs.stale_parts import complete_parts_left
 from plotfarm.jobs.stock import Stock
 from plotfarm.jobs.telling import Teller
+from plotfarm.notify.alerts import AlertBook
 from plotfarm.notify.checks import Check, check
 from plotfarm.plots.parts import FoundPart
 from plotfarm.reports import reasons
@@ -36,7 +37,7 @@ def checks_of_drives(config: Config, state: State, stock: Stock) -> list[Check]:
         _presence(config, state, stock),
         check(Look.QUARANTINE, _lost_data(state, stock)),
         _no_drive(stock.choice),
-        check(Look.PARTS, _complete_parts(config, state, stock)),
+        _complete_parts(config, state, stock),
     ]
 
 
@@ -59,10 +60,20 @@ def _lost_data(state: State, stock: Stock) -> list[Condition]:
     return quarantine_conditions(drives, quarantined_drives(state, drives), healths)
 
 
-def _complete_parts(config: Config, state: State, stock: Stock) -> list[Condition]:
-    """Return the complete parts that nobody publishes: each takes the room of a plot, and never goes by its age."""
-    left = complete_parts_left(list(stock.readings.values()), config, state)
-    return [part_left(drive, part) for drive, part in left]
+def _complete_parts(config: Config, state: State, stock: Stock) -> Check:
+    """Look which complete parts nobody publishes: each takes the room of a plot, and never goes by its age.
+
+    Of a drive whose parts could not be listed, as one that turned read-only, nothing is over.
+    """
+    readings = stock.readings.values()
+    found = [part_left(drive, part) for drive, part in complete_parts_left(list(readings), config, state)]
+
+    listed = {reading.drive.identity for reading in readings if reading.problem is None and reading.was_asked}
+    expected = {verdict.drive.identity for verdict in stock.choice.verdicts}
+    not_listed = tuple(f"{identity}/" for identity in expected - listed)
+    known = {about for kind, about in AlertBook(state.database).standing() if kind is AlertKind.PART_LEFT}
+    over = {about for about in known if not about.startswith(not_listed)}
+    return check(Look.PARTS, found, about=over | {one.about for one in found})
 
 
 def part_left(drive: Drive, part: FoundPart) -> Condition:

@@ -144,7 +144,8 @@ def _briefly(verdict: Verdict) -> str:
     if verdict.why.reason is Reason.FULL and not verdict.quarantine:
         return f"full: {format_bytes(max(0, verdict.room_bytes))} left"
     label = verdict.why.reason.label
-    return f"{label}, in quarantine" if verdict.quarantine and "quarantine" not in label else label
+    is_said = verdict.why.reason is Reason.QUARANTINED
+    return f"{label}, {Reason.QUARANTINED.label}" if verdict.quarantine and not is_said else label
 
 
 def _below(drawn: Drawn, choice: Choice) -> list[Remark]:

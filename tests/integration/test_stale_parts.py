@@ -11,12 +11,18 @@ from pathlib import Path
 import pytest
 
 from plotfarm.base import state as state_module
+from plotfarm.base.condition import AlertKind
 from plotfarm.base.config import loader
-from plotfarm.base.config.sections import Config
+from plotfarm.base.config.sections import Config, Receiving
 from plotfarm.base.state import State
-from plotfarm.drives.model import MARKER, Drive, Reading
+from plotfarm.drives.choose import Choice
+from plotfarm.drives.model import MARKER, Drive, Reading, Verdict
 from plotfarm.drives.probe import probe
+from plotfarm.drives.reasons import Reason, Why
+from plotfarm.jobs.drive_checks import checks_of_drives
 from plotfarm.jobs.stale_parts import complete_parts_left, remove_stale_parts
+from plotfarm.jobs.stock import Stock
+from plotfarm.jobs.telling import Teller
 from plotfarm.plots.parts import PartFacts, lock_part, mark_committed, part_name, write_facts
 
 PLOT = "plot-k32-left.plot"
@@ -181,3 +187,25 @@ def test_its_age_can_be_set(host: Host) -> None:
     host.look_after()
     host.running += 1.1 * HOUR
     assert host.look_after() == []
+
+
+def test_what_was_told_of_a_drive_stands_while_its_parts_cannot_be_listed(host: Host) -> None:
+    path = host.leave()
+    with open(path, "r+b") as file:
+        mark_committed(file.fileno())
+    config = replace(host.config, receiving=Receiving(part_age_hours=0))
+    teller = Teller(config, host.state.database)
+
+    def told(reading: Reading, reason: Reason) -> list[str]:
+        choice = Choice("", None, (Verdict(host.drive, Why(reason)),), "fill", 1, arriving=False)
+        checks = checks_of_drives(config, host.state, Stock(choice, {host.drive.identity: reading}))
+        teller.evaluate([one for one in checks if AlertKind.PART_LEFT in one.kinds])
+        return [about for kind, about in teller.told() if kind is AlertKind.PART_LEFT]
+
+    left = [f"{host.drive.identity}/{NAME}"]
+    assert told(host.readings()[0], Reason.FULL) == left
+    assert told(Reading(host.drive, Why(Reason.READ_ONLY)), Reason.READ_ONLY) == left
+    assert told(Reading(host.drive, Why(Reason.NOT_ASKED), was_asked=False), Reason.OFFLINED) == left
+    assert told(host.readings()[0], Reason.FULL) == left
+    path.unlink()
+    assert told(host.readings()[0], Reason.FULL) == []
