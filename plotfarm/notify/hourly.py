@@ -26,6 +26,7 @@ def due_without_memory(keys: Collection[Key], config: Config, now: float) -> set
     """
     for directory in _directories(config):
         with contextlib.suppress(OSError):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             return {key for key in keys if _is_due(directory / _file_name(key), now)}
     return set(keys) if may_alert_without_memory(now) else set()
 

@@ -266,6 +266,7 @@ def test_without_memory_each_alert_is_told_by_one_script_alone(host, mail):
     without_state(host)
     for drive in (6, 6, 7, 6, 7):
         Teller(host.config, Database(host.state)).see([missing(drive)], Look.PRESENCE)
+    assert len(list(host.locks.glob("told-*"))) == 2
     assert ["drive6" in one.mail["Subject"] for one in mail.received] == [True, False]
 
 
