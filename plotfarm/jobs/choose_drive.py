@@ -49,12 +49,12 @@ def _one_run(config: Config, state: State) -> int:
     due = HealthRecords(state.database).is_due(time.time(), config.smart.smart_interval_minutes * 60)
     stock = take_stock(config, state, _counting(config, state) if due else None)
     changed = _carry_out(stock.choice, config)
-    remove_stale_parts(list(stock.readings.values()), config, state)
+    left = remove_stale_parts(list(stock.readings.values()), config, state)
     teller = Teller(config, state.database)
     look_after.tell_of_arrivals(config, state, teller)
     if changed:
         look_after.tell_of_change(config, state, stock, teller)
-    look_after.look_after(config, state, stock, teller, due)
+    look_after.look_after(config, state, stock, teller, left, with_health=due)
     if stock.choice.chosen is None:
         complain(f"drive_manager: {no_drive(stock.choice)}")
         return 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from plotfarm.base.condition import AlertKind, Condition, Look, Severity
 from plotfarm.base.config.sections import Config
 from plotfarm.base.state import State
@@ -24,20 +26,26 @@ from plotfarm.reports import reasons
 
 def standing(config: Config, state: State, stock: Stock, teller: Teller) -> list[Condition]:
     """Return what the owner should know of now, for reports: of the drives as they are in `stock`."""
-    checks, told = checks_of_drives(config, state, stock), teller.told()
+    left = complete_parts_left(list(stock.readings.values()), config, state)
+    checks, told = checks_of_drives(config, state, stock, left), teller.told()
     elsewhere = [condition for key, condition in told.items() if not any(one.covers(key) for one in checks)]
     here = [condition for one in checks for condition in one.found]
     here = [one for one in here if (one.kind, one.about) in told or not one.patience_seconds]
     return sorted(elsewhere + here, key=lambda one: (one.kind, one.about))
 
 
-def checks_of_drives(config: Config, state: State, stock: Stock) -> list[Check]:
-    """Look at what was read of the drives: nothing is asked again."""
+def checks_of_drives(
+    config: Config, state: State, stock: Stock, left: Sequence[tuple[Drive, FoundPart]]
+) -> list[Check]:
+    """Look at what was read of the drives: nothing is asked again.
+
+    `left`: see stale_parts.complete_parts_left.
+    """
     return [
         _presence(config, state, stock),
         check(Look.QUARANTINE, _lost_data(state, stock)),
         _no_drive(stock.choice),
-        _complete_parts(config, state, stock),
+        _complete_parts(state, stock, left),
     ]
 
 
@@ -60,13 +68,13 @@ def _lost_data(state: State, stock: Stock) -> list[Condition]:
     return quarantine_conditions(drives, quarantined_drives(state, drives), healths)
 
 
-def _complete_parts(config: Config, state: State, stock: Stock) -> Check:
+def _complete_parts(state: State, stock: Stock, left: Sequence[tuple[Drive, FoundPart]]) -> Check:
     """Look which complete parts nobody publishes: each takes the room of a plot, and never goes by its age.
 
     Of a drive whose parts could not be listed, as one that turned read-only, nothing is over.
     """
     readings = stock.readings.values()
-    found = [part_left(drive, part) for drive, part in complete_parts_left(list(readings), config, state)]
+    found = [part_left(drive, part) for drive, part in left]
 
     listed = {reading.drive.identity for reading in readings if reading.problem is None and reading.was_asked}
     expected = {verdict.drive.identity for verdict in stock.choice.verdicts}

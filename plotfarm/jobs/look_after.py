@@ -38,13 +38,25 @@ from plotfarm.jobs.stock import Stock, decide_again, take_stock
 from plotfarm.jobs.telling import Teller
 from plotfarm.notify.checks import check
 from plotfarm.plots.formats import NO_PLOTS
+from plotfarm.plots.parts import FoundPart
 
 _LOG = logging.getLogger(__name__)
 _ROOM_AGE_SECONDS = 2 * 3600.0  # an older reading of a plot directory says nothing about now
 
 
-def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_health: bool) -> None:
-    """Tell of what is wrong; `with_health` also reads the drives' health and what Chia says."""
+def look_after(
+    config: Config,
+    state: State,
+    stock: Stock,
+    teller: Teller,
+    left: Sequence[tuple[Drive, FoundPart]],
+    *,
+    with_health: bool,
+) -> None:
+    """Tell of what is wrong; `with_health` also reads the drives' health and what Chia says.
+
+    `left`: see stale_parts.complete_parts_left.
+    """
     heard = _hear(config, state, thoroughly=with_health)
     checks = []
     if with_health:
@@ -53,7 +65,7 @@ def look_after(config: Config, state: State, stock: Stock, teller: Teller, with_
         checks += checks_of_chia(config, stock, heard)
         stock = decide_again(config, state, stock)  # so that all speak of the same health
     checks += [
-        *checks_of_drives(config, state, stock),
+        *checks_of_drives(config, state, stock, left),
         filling_check(state.rooms(since=time.time() - _ROOM_AGE_SECONDS), config.plotter.warn_hours_left),
         check(Look.SYSTEM_DISK, _full_system_disks(config)),
     ]

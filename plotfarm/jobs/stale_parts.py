@@ -27,18 +27,17 @@ if TYPE_CHECKING:
 _LOG = logging.getLogger(__name__)
 
 
-def remove_stale_parts(readings: Sequence[Reading], config: Config, state: State) -> None:
-    """Remove the parts that nobody has gone on with for `part_age_hours`.
+def remove_stale_parts(readings: Sequence[Reading], config: Config, state: State) -> list[tuple[Drive, FoundPart]]:
+    """Remove the parts that nobody has gone on with for `part_age_hours`; returns the complete ones that are left.
 
     A complete one, on which both ends agreed, may be the only copy of its plot: it never goes by its age alone, but
     only if the plot is stored as well.
     """
-    old = _old_parts(readings, config, state)
-    stored = _find_stored({part.plot for _, part in old if part.is_committed}, readings, config)
-    for drive in dict.fromkeys(drive for drive, _ in old):
-        names = [part.name for place, part in old if place == drive and (not part.is_committed or _is_in(part, stored))]
-        if names:
-            remove_parts(drive, names, config.drives.probe_seconds)
+    stale, left = _sort_out(readings, config, state)
+    for drive in dict.fromkeys(drive for drive, _ in stale):
+        names = [part.name for place, part in stale if place == drive]
+        remove_parts(drive, names, config.drives.probe_seconds)
+    return left
 
 
 def complete_parts_left(readings: Sequence[Reading], config: Config, state: State) -> list[tuple[Drive, FoundPart]]:
@@ -46,9 +45,18 @@ def complete_parts_left(readings: Sequence[Reading], config: Config, state: Stat
 
     Their plots may have gone to another NAS, when this one could not publish them.
     """
-    complete = [(drive, part) for drive, part in _old_parts(readings, config, state) if part.is_committed]
-    stored = _find_stored({part.plot for _, part in complete}, readings, config)
-    return [(drive, part) for drive, part in complete if not _is_in(part, stored)]
+    _, left = _sort_out(readings, config, state)
+    return left
+
+
+def _sort_out(
+    readings: Sequence[Reading], config: Config, state: State
+) -> tuple[list[tuple[Drive, FoundPart]], list[tuple[Drive, FoundPart]]]:
+    """Divide the old parts into those to be removed, and the complete ones whose plots are not stored here."""
+    old = _old_parts(readings, config, state)
+    stored = _find_stored({part.plot for _, part in old if part.is_committed}, readings, config)
+    left = [(drive, part) for drive, part in old if part.is_committed and not _is_in(part, stored)]
+    return [entry for entry in old if entry not in left], left
 
 
 def _old_parts(readings: Sequence[Reading], config: Config, state: State) -> list[tuple[Drive, FoundPart]]:

@@ -50,7 +50,8 @@ class Host:
 
     def look_after(self) -> list[str]:
         """Do what cron does every minute; returns the names that lie on the drive afterwards."""
-        remove_stale_parts(self.readings(), self.config, self.state)
+        left = remove_stale_parts(self.readings(), self.config, self.state)
+        assert [part.name for _, part in left] == self.told_of(), "the owner is told of what a run leaves"
         return sorted(path.name for path in self.place.iterdir() if path.name != MARKER)
 
     def told_of(self) -> list[str]:
@@ -198,7 +199,8 @@ def test_what_was_told_of_a_drive_stands_while_its_parts_cannot_be_listed(host: 
 
     def told(reading: Reading, reason: Reason) -> list[str]:
         choice = Choice("", None, (Verdict(host.drive, Why(reason)),), "fill", 1, arriving=False)
-        checks = checks_of_drives(config, host.state, Stock(choice, {host.drive.identity: reading}))
+        left = complete_parts_left([reading], config, host.state)
+        checks = checks_of_drives(config, host.state, Stock(choice, {host.drive.identity: reading}), left)
         teller.evaluate([one for one in checks if AlertKind.PART_LEFT in one.kinds])
         return [about for kind, about in teller.told() if kind is AlertKind.PART_LEFT]
 

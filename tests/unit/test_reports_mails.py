@@ -480,7 +480,7 @@ def told_by_jobs(directory):
     now = time.strftime("%Y-%m-%dT%H:%M:%S")
     for line in ("", farming.format("2024-01-04T21:12:29"), farming.format(now)):
         chia_log.write_text(line)
-        look_after(config, state, Stock(choice, readings), teller, with_health=True)
+        look_after(config, state, Stock(choice, readings), teller, [], with_health=True)
         told += [one.condition for one in book.standing().values()]
     trouble = Trouble(silent={"chianas01": "no route to host"})
     trouble.hold(directory / "a.plot", K32, "the NAS has no room")
