@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from testbed.farm import Farm
+from testbed.mail_server import MailServer
 from testbed.plots import PlotShop, copy_as
+
+
+@pytest.fixture
+def server() -> Iterator[MailServer]:
+    """A mail server that keeps what it gets."""
+    with MailServer() as running:
+        yield running
 
 
 @pytest.fixture

@@ -20,12 +20,6 @@ LIMIT_SECONDS = 30.0
 
 
 @pytest.fixture
-def server() -> Iterator[MailServer]:
-    with MailServer() as running:
-        yield running
-
-
-@pytest.fixture
 def told(tmp_path: Path, server: MailServer) -> Iterator[Farm]:
     """A farm whose owner gets mails, at once, of everything but new plot drives."""
     settings = {

@@ -23,12 +23,6 @@ INTERVAL_SECONDS = 1.2
 
 
 @pytest.fixture
-def server() -> Iterator[MailServer]:
-    with MailServer() as running:
-        yield running
-
-
-@pytest.fixture
 def told(tmp_path: Path, server: MailServer) -> Iterator[Farm]:
     """A farm whose owner gets mails; drive_manager.py is said to run every 1.2 seconds, for cron knows no seconds."""
     settings = {

@@ -19,6 +19,7 @@ from plotfarm.drives.model import Drive
 from plotfarm.drives.reservations import Reservations
 from plotfarm.drives.sessions import Sessions
 from plotfarm.drives.smart.calls import NoAnswer, call
+from testbed.plots import CHECKOUT
 
 NOBODY = 65534
 SHORT_SECONDS = 0.3
@@ -148,19 +149,25 @@ def test_one_that_belongs_to_somebody_else_is_refused_with_the_remedy(directory:
         Reservations(directory).take(drive)
 
 
+def said_to_nobody(directory: Path, statement: str) -> str:
+    """Return the error of a statement about Lock, holder and Path, as another user with this working directory."""
+    words = (
+        "import os, sys\nfrom pathlib import Path\nfrom plotfarm.base.locks import Lock, holder\n"
+        f"os.chdir(sys.argv[1])\nos.setuid({NOBODY})\n"
+        f"try:\n    {statement}\nexcept Exception as error:\n    print(type(error).__name__, error)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", words, str(directory)], cwd=CHECKOUT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout, done.stderr
+    return done.stdout
+
+
 @pytest.mark.root
 def test_a_user_who_may_not_even_look_at_a_lock_is_told_so(directory: Path) -> None:
     (directory / "a.lock").touch(mode=0o600)
-    words = (
-        "import os, sys\nfrom pathlib import Path\nfrom plotfarm.base.locks import holder\n"
-        "os.chdir(sys.argv[1])\nos.setuid(65534)\n"
-        "try:\n    holder(Path('a.lock'))\nexcept Exception as error:\n    print(type(error).__name__, error)"
-    )
-    checkout = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", words, str(directory)], cwd=checkout, capture_output=True, text=True, check=False
-    )
-    assert done.stdout.startswith("LockRefused the lock a.lock belongs to root"), done.stderr
+    said = said_to_nobody(directory, "holder(Path('a.lock'))")
+    assert said.startswith("LockRefused the lock a.lock belongs to root")
 
 
 @pytest.mark.root
@@ -174,18 +181,9 @@ def test_what_root_makes_by_hand_belongs_to_the_user_of_the_scripts(directory: P
 @pytest.mark.root
 def test_a_user_who_cannot_open_a_lock_of_another_is_told_so(directory: Path) -> None:
     (directory / "a.lock").touch(mode=0o600)
-    words = (
-        "import os, sys\nfrom pathlib import Path\nfrom plotfarm.base.locks import Lock\n"
-        "os.chdir(os.path.dirname(sys.argv[1]))\nos.setuid(65534)\n"
-        "try:\n    Lock(Path('a.lock')).acquire()\nexcept Exception as error:\n    print(type(error).__name__, error)"
-    )
-    checkout = Path(__file__).parents[2]
-    done = subprocess.run(
-        [sys.executable, "-c", words, str(directory / "a.lock")],
-        cwd=checkout, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.stdout.startswith("LockRefused the lock "), done.stderr
-    assert "belongs to root" in done.stdout
+    said = said_to_nobody(directory, "Lock(Path('a.lock')).acquire()")
+    assert said.startswith("LockRefused the lock ")
+    assert "belongs to root" in said
 
 
 def test_what_is_no_file_is_refused(directory: Path) -> None:

@@ -173,23 +173,17 @@ def test_a_nas_that_does_not_answer_is_waited_for_once(farm: Farm) -> None:
     assert farm.host() == "large"
 
 
-def test_one_that_greets_much_later_than_others_is_not_waited_for_so_long(farm: Farm) -> None:
+@pytest.mark.parametrize(
+    ("slowest_handshake", "patience"),
+    [(0.2, 0.9), (4.0, 7.9)],
+    ids=["not as long as for an answer", "on a slow machine as long as greeting takes"],
+)
+def test_one_that_greets_much_later_than_others(farm: Farm, slowest_handshake: float, patience: float) -> None:
     farm.is_connecting("large")
-    farm.dispatch._slowest_handshake = 0.2
+    farm.dispatch._slowest_handshake = slowest_handshake
     assert farm.host() is None
     farm.answers("small", 100)
-    farm.clock.now += 0.9
-    assert farm.host() is None
-    farm.clock.now += 0.2
-    assert farm.host() == "small"
-
-
-def test_on_a_slow_machine_it_is_waited_for_as_long_as_greeting_takes(farm: Farm) -> None:
-    farm.is_connecting("large")
-    farm.dispatch._slowest_handshake = 4.0
-    assert farm.host() is None
-    farm.answers("small", 100)
-    farm.clock.now += 7.9
+    farm.clock.now += patience
     assert farm.host() is None
     farm.clock.now += 0.2
     assert farm.host() == "small"
